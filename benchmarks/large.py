@@ -16,7 +16,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.commands import Result, main
-from tuner.manage.creation import Wanted, create_study
+from tuner.manage.creation import create_study
+from tuner.manage.wanted_study import Wanted
 from tuner.runner import open_writer
 from tuner.runner.policy import completed
 from tuner.runner.trial_writer import RunningTrial, TrialWriter

@@ -32,7 +32,8 @@ def objective(trial):
 def by_tuner(trials: int = 1000, workers: int = 2) -> Result:
     """From the start of the first trial to the end of the last. `whole_s`: the whole search, with
     the start of its workers."""
-    from tuner.manage.creation import create_study, wanted_study
+    from tuner.manage.creation import create_study
+    from tuner.manage.wanted_study import wanted_study
     from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
     from tuner.settings import load_settings
     from tuner.storage import open_store

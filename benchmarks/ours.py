@@ -70,7 +70,7 @@ def until(target: float = 0.88, seed: int = 0, limit_s: float = 600.0) -> Result
 def build_model(limit_s: float = 120.0, workers: int = 2, seed: int = 0) -> Result:
     """Trial-epochs a second over KerasTuner's `build_model.py`, unchanged: Hyperband, 9 epochs at
     most, no early stopping, in `limit_s` seconds from the first trial's start."""
-    from tuner.manage.creation import wanted_study
+    from tuner.manage.wanted_study import wanted_study
 
     epochs = 9
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +164,7 @@ def _search(
     engine: str = "auto",
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
-    from tuner.manage.creation import Wanted, data_spec
+    from tuner.manage.wanted_study import Wanted, data_spec
 
     wanted = Wanted(
         space=_space(folder, baselines),

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from benchmarks.commands import Result, main
-from tuner.manage.creation import Wanted, create_study
+from tuner.manage.creation import create_study
+from tuner.manage.wanted_study import Wanted
 from tuner.settings import load_settings
 from tuner.storage import Store, open_store
 from tuner.storage.studies import StudyRow

@@ -24,7 +24,7 @@ from tuner.data import rows as rows_module
 from tuner.data.rows import JoinedRows, Rows
 from tuner.errors import DatasetError
 from tuner.settings import Settings
-from tuner.study.spec import FIRST_READING, DataSpec
+from tuner.study.data_spec import FIRST_READING, DataSpec
 
 Load = Callable[..., Dataset]
 

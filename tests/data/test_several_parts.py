@@ -14,9 +14,9 @@ from tuner.errors import DatasetError, SpecError
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns
 from tuner.settings import load_settings
+from tuner.study.data_spec import DataSpec, TargetSpec
 from tuner.study.messages import StudyOrigin
 from tuner.study.metrics import METRICS
-from tuner.study.spec import DataSpec, TargetSpec
 from tuner.study.weighted_metrics import ScoredRows, WeightedRows
 
 N = 120

@@ -10,9 +10,12 @@ import pytest
 from tuner.data import Dataset, preparation_of
 from tuner.data.dataset_files import open_dataset, save_dataset
 from tuner.data.later_rows import open_rows
+from tuner.data.preparing import network_inputs
+from tuner.data.row_blocks import RowRequest
 from tuner.data.window_rows import WindowRows
 from tuner.errors import DatasetError, SpecError
 from tuner.settings import Settings
+from tuner.study.spec import DataSpec
 
 Load = Callable[..., Dataset]
 HOURS = 400
@@ -46,6 +49,47 @@ def test_windows_are_what_came_before_and_targets_what_follows(load: Load, tmp_p
     assert steps == HOURS - 3 * (24 + 3 - 1)
 
 
+@pytest.mark.parametrize("options", [{}, {"series": "shop"}, {"horizon": 4, "test": 0.3}])
+def test_training_learns_nothing_from_what_comes_later(
+    load: Load, tmp_path: Path, options: dict[str, object]
+) -> None:
+    """Each hour comes twice: once for each shop."""
+    shops = [series_frame(start).assign(shop=name) for name, start in (("a", 0), ("b", 5000))]
+    frame = pd.concat(shops, ignore_index=True)
+    first = load(f"{write(tmp_path / 's.csv', frame)}:value", window=9, time="when", **options)
+    held = [len(split.x.base) // 2 for split in first.splits.values()]  # hours of each part
+    assert sum(held) == HOURS
+    assert held[2] == round(HOURS * first_of(options, "test"))
+    assert all(len(split.x.base) % 2 == 0 for split in first.splits.values())
+    later = frame["when"] >= frame["when"].iloc[held[0]]
+    frame.loc[later, ["value", "level"]] = frame[["value", "level"]] ** 2 + 7e6
+    other = load(f"{write(tmp_path / 's.csv', frame)}:value", window=9, time="when", **options)
+    for one, two in ((first.train.x, other.train.x), (first.train.y, other.train.y)):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+    assert (first.columns, first.features) == (other.columns, other.features)
+    assert first.target_shift == other.target_shift
+    for one, two in (
+        (first.scaling, other.scaling),
+        (first.target_scaling, other.target_scaling),
+    ):
+        np.testing.assert_array_equal(one.scale, two.scale)
+        np.testing.assert_array_equal(one.offset, two.offset)
+
+
+def first_of(options: dict[str, object], name: str) -> float:
+    return float(options.get(name, getattr(DataSpec(source="s.csv"), name)))  # type: ignore[arg-type]
+
+
+def test_later_rows_are_windows_as_those_of_training(load: Load, tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", series_frame())
+    dataset = load(f"{path}:value", window=24, time="when")
+    assert dataset.features == ("when.hour", "level", "value")  # no week is seen twice
+    prepared = preparation_of(dataset).prepare(pd.read_csv(path)).inputs
+    assert len(prepared) == HOURS - 24 + 1
+    given = network_inputs(dataset, np.asarray(dataset.train.x))
+    np.testing.assert_array_equal(prepared[: len(given)], given)
+
+
 def test_each_row_is_kept_once(load: Load, tmp_path: Path) -> None:
     path = write(tmp_path / "s.csv", series_frame())
     dataset = load(f"{path}:value", window=24, time="when")
@@ -76,7 +120,8 @@ def test_gaps_in_time_are_said(load: Load, tmp_path: Path) -> None:
     path = write(tmp_path / "s.csv", series_frame().drop(index=range(50, 60)))
     notes = load(f"{path}:value", window=10, time="when").notes
     assert any("1 steps are longer than the usual one (the longest 11 times)" in n for n in notes)
-    assert any("the last value errs by 1 (MAE)" in note for note in notes)
+    naive = "the last value errs by 1 (MAE), the values of one window before by 10"
+    assert any(naive in note for note in notes)
 
 
 def test_a_later_table_gives_a_forecast_for_each_row_with_a_window(
@@ -99,6 +144,25 @@ def test_a_later_table_gives_a_forecast_for_each_row_with_a_window(
     assert np.isnan(block.target[5:]).any(axis=1).all()  # their future is not there
     with pytest.raises(DatasetError, match="has 10 rows, and the network forecasts from 24"):
         preparation.prepare(series_frame().head(10))
+
+
+def test_forecasts_of_several_series_come_in_blocks_and_know_their_own_future(
+    load: Load, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the names, the first of the alphabet comes last.
+    shops = [series_frame(start).assign(shop=name) for name, start in (("b", 0), ("a", 5000))]
+    path = write(tmp_path / "s.csv", pd.concat(shops))
+    dataset = load(f"{path}:value", window=10, time="when", series="shop")
+    later = pd.concat([shop.head(14) for shop in shops])
+    monkeypatch.setattr(RowRequest, "rows_at_once", 3)
+    source = str(write(tmp_path / "later.csv", later))
+    rows = open_rows(source, preparation_of(dataset), settings, "regression", ())
+    blocks = list(rows.blocks())
+    assert [len(block.rows) for block in blocks] == [3, 3, 3, 1]
+    index = pd.concat([block.index for block in blocks])
+    assert list(index["shop"]) == ["a"] * 5 + ["b"] * 5
+    expected = [*range(5010, 5014), np.nan, *range(10, 14), np.nan]
+    np.testing.assert_array_equal(np.concatenate([b.target for b in blocks]), expected)
 
 
 @pytest.mark.parametrize(

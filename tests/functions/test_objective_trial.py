@@ -17,6 +17,7 @@ from tuner.functions.objective_trial import ObjectiveTrial, run_objective
 from tuner.functions.trial_files import OwnFiles
 from tuner.storage.studies import load_study
 from tuner.storage.trials import enqueue, find_trial
+from tuner.study.engines import OWN_CODE
 from tuner.study.messages import (
     Distribution,
     Ended,
@@ -287,3 +288,14 @@ def test_an_objective_gets_the_studys_data(studies: ObjectiveStudies) -> None:
 def test_a_syntax_error_is_said_with_its_line(studies: ObjectiveStudies) -> None:
     with pytest.raises(NetworkError, match=r"^objectives\.py:2: SyntaxError: "):
         studies.create(studies.write("import math\ndef objective(trial:\n"))
+
+
+def test_what_trained_it_is_the_objective_itself() -> None:
+    told = Told()
+
+    def objective(trial: ObjectiveTrial) -> float:
+        trial.report(1.0, 0)
+        return 1.0
+
+    assert run_objective(call(objective, told)).engine == OWN_CODE
+    assert [event.engine for event in told.events if isinstance(event, Report)] == [OWN_CODE]

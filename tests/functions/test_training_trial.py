@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tuner.errors import NetworkError
-from tuner.functions.session import FunctionSession
+from tuner.functions.function_session import FunctionSession
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import (

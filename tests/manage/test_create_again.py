@@ -10,7 +10,8 @@ import optuna
 import pytest
 
 from tuner.errors import StudyError
-from tuner.manage.creation import Wanted, create_study, data_spec
+from tuner.manage.creation import create_study
+from tuner.manage.wanted_study import Wanted, data_spec
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import load_settings
 from tuner.storage import open_store

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tuner.data import load_dataset
-from tuner.manage.creation import Wanted, define_study
+from tuner.manage.definition import define_study
+from tuner.manage.wanted_study import Wanted
 from tuner.search_space import make_space
 from tuner.settings import load_settings
 from tuner.storage import open_store

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import SpaceError, SpecError
-from tuner.manage.creation import file_data
+from tuner.manage.wanted_study import file_data
 from tuner.search_space import load_file, load_space, parse_space, space_schema
 
 FILE = """

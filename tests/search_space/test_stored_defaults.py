@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tuner.errors import SpecError
-from tuner.manage.creation import Wanted, define_study
+from tuner.manage.definition import define_study
+from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space, load_space, make_space, shipped_spaces
 from tuner.search_space.parameter_types import Parameter, Role, equal_values
 from tuner.search_space.parameters import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec, StudySpec
+from tuner.study.study_differences import study_differences
 from tuner.tracking.content import study_params
 from tuner.values import Scalar
 
@@ -162,7 +164,7 @@ def test_a_changed_default_changes_no_study(name: str, old: bool, others: list[P
         # A definition made now of the same words is no other study, where it is legal at all.
         with suppress(ValidationError):
             now = spec(Space.model_validate_json(one.space.model_dump_json()))
-            assert now.differences(later) == []
+            assert study_differences(later, now) == []
 
 
 def another_value(known: Parameter) -> Scalar:
@@ -227,7 +229,7 @@ def test_a_newer_parameter_is_off(old: bool, newer: Parameter, value: Scalar) ->
         assert newer.name in one.newer_parameters
         assert f"space.{newer.name}" not in study_params(one)
         assert f"space.{newer.name}" in study_params(spec(make_space("mlp", CONDITIONAL)))
-        assert spec(make_space("mlp", CONDITIONAL)).differences(one) == []
+        assert study_differences(one, spec(make_space("mlp", CONDITIONAL))) == []
 
 
 def test_a_space_stays_legal_with_the_defaults_it_was_made_with() -> None:
@@ -243,11 +245,11 @@ def test_a_space_stays_legal_with_the_defaults_it_was_made_with() -> None:
 def test_differences_name_the_study_s_own_default() -> None:
     was = StudySpec.from_json(stored(spec(make_space("mlp", {})), old=True))
     with changed(replace(KNOWN["patience"], default=9)):
-        assert spec(make_space("mlp", {})).differences(was) == []
-        assert spec(make_space("mlp", {"patience": 5})).differences(was) == []
+        assert study_differences(was, spec(make_space("mlp", {}))) == []
+        assert study_differences(was, spec(make_space("mlp", {"patience": 5}))) == []
         asked = spec(make_space("mlp", {"patience": 9}))
-        assert asked.differences(was) == ["patience was 5 by default, is 9"]
-        assert was.differences(asked) == ["patience was 9, is 5 by default"]
+        assert study_differences(was, asked) == ["patience was 5 by default, is 9"]
+        assert study_differences(asked, was) == ["patience was 9, is 5 by default"]
 
 
 @pytest.mark.parametrize(

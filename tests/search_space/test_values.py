@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tuner.algorithms.options import parse_configuration, parse_options
 from tuner.cli.output import format_param, print_csv
 from tuner.errors import SpaceError
-from tuner.manage.creation import Wanted, data_spec, define_study
+from tuner.manage.definition import define_study
+from tuner.manage.wanted_study import Wanted, data_spec
 from tuner.reports.comparison_tables import params_in_words as compared
 from tuner.search_space import make_space, parse_space
 from tuner.search_space.nodes import format_in_sentence

@@ -11,7 +11,7 @@ from tuner.study.messages import Ended, Failed
 STORED = {
     "complete", "early_stopped", "target", "pruned", "diverged", "out_of_memory", "time_limit",
     "user_error", "error", "worker_lost", "lost", "shared_loss", "interrupted", "timeout", "errors",
-    "deleted",
+    "deleted", "imported", "imported_pruned",
 }  # fmt: skip
 
 
@@ -30,14 +30,15 @@ def test_what_each_fate_means() -> None:
 
 
 def test_what_each_end_means() -> None:
-    assert {end for end in TrialEnd if end.is_success} == {"complete", "early_stopped", "target"}
+    with_score = {"complete", "early_stopped", "target", "imported"}
+    assert {end for end in TrialEnd if end.is_success} == with_score
     assert {end for end in TrialEnd if end.counts_as_loss} == {"worker_lost", "lost"}
     assert {end for end in TrialEnd if end.next_is_alone} == {"worker_lost", "shared_loss"}
     infeasible = {end for end in TrialEnd if end.fate is Fate.INFEASIBLE}
     assert infeasible == {"diverged", "out_of_memory", "time_limit"}
     assert {end for end in TrialEnd if end.fate is Fate.FAILED} == {"user_error", "error"}
     usual = {end for end in TrialEnd if end.is_usual}
-    assert usual == {"complete", "early_stopped", "target", "pruned"}
+    assert usual == with_score | {"pruned", "imported_pruned"}
 
 
 @pytest.mark.parametrize("reason", StopReason)

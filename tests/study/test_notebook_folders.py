@@ -6,6 +6,7 @@ from toy_study import toy_spec
 
 from tuner.search_space import make_space
 from tuner.study.spec import CodeFile, DataSpec, OwnMetricSpec, StudySpec
+from tuner.study.study_differences import corrected_study, study_differences
 
 OLD, NEW = (f".tuner/code/{digit * 16}" for digit in "a1")
 
@@ -20,22 +21,22 @@ def definition(network: str, text: str = "", **options: object) -> StudySpec:
 def test_a_corrected_network_is_taken(project: str) -> None:
     was = definition(f"{project}{OLD}/build.py:build", "one")
     now = definition(f"{project}{NEW}/build.py:build", "two")
-    assert now.differences(was) == [f"{project}{NEW}/build.py has changed"]
-    assert now.correcting(was) == now
-    assert was.differences(was) == []
+    assert study_differences(was, now) == [f"{project}{NEW}/build.py has changed"]
+    assert corrected_study(was, now) == now
+    assert study_differences(was, was) == []
 
 
 @pytest.mark.parametrize("network", ["other.py:build", "build.py:other"])
 def test_another_function_is_another_definition(network: str) -> None:
     was = definition(f"{OLD}/build.py:build", "one")
     now = definition(f"{NEW}/{network}", "two")
-    assert any("network was" in line for line in now.differences(was))
-    assert now.correcting(was) is None
+    assert any("network was" in line for line in study_differences(was, now))
+    assert corrected_study(was, now) is None
 
 
 def test_a_file_of_the_user_is_no_notebook_s() -> None:
     was, now = definition("old/build.py:build", "one"), definition("new/build.py:build", "two")
-    assert now.correcting(was) is None
+    assert corrected_study(was, now) is None
 
 
 def test_a_corrected_data_function_is_taken() -> None:
@@ -48,9 +49,9 @@ def test_a_corrected_data_function_is_taken() -> None:
         )
 
     was, now = with_data(OLD, "one", "0"), with_data(NEW, "two", "1")
-    assert now.correcting(was) == now
+    assert corrected_study(was, now) == now
     same = with_data(NEW, "one", "1")
-    assert same.correcting(was) is None  # the same code, so the data have changed
+    assert corrected_study(was, same) is None  # the same code, so the data have changed
 
 
 def test_a_corrected_metric_is_taken() -> None:
@@ -64,5 +65,5 @@ def test_a_corrected_metric_is_taken() -> None:
         )
 
     was, now = with_metric(OLD, "one"), with_metric(NEW, "two")
-    assert now.correcting(was) == now
-    assert now.differences(was) == [f"{NEW}/gain.py has changed"]
+    assert corrected_study(was, now) == now
+    assert study_differences(was, now) == [f"{NEW}/gain.py has changed"]

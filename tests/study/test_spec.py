@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
 from tuner.search_space.loading import COLUMN_KINDS
+from tuner.study.data_spec import FIRST_READING, READING, DataSpec, TargetSpec
 from tuner.study.metrics import direction_of
-from tuner.study.spec import (
-    FIRST_READING,
-    READING,
-    Choice,
-    CodeFile,
-    ColumnKind,
-    DataSpec,
-    OwnMetricSpec,
-    StudySpec,
-)
+from tuner.study.spec import Choice, CodeFile, ColumnKind, OwnMetricSpec, StudySpec
+from tuner.study.study_differences import corrected_study, study_differences
 
 
 def spec(**changes: Any) -> StudySpec:
@@ -109,17 +102,17 @@ def test_own_metrics_are_objectives_with_their_direction() -> None:
 
 def test_own_metrics_and_what_is_recorded_make_another_study() -> None:
     one = spec(record=("val_cost", "val_f1"), own_metrics=COST)
-    assert one.differences(spec(record=("val_f1", "val_cost"), own_metrics=COST)) == []
-    assert one.differences(spec()) == [
+    assert study_differences(spec(record=("val_f1", "val_cost"), own_metrics=COST), one) == []
+    assert study_differences(spec(), one) == [
         "recorded metrics was none, is val_cost, val_f1",
         "own metrics was none, is c.py:cost",
     ]
-    assert one.correcting(spec()) is None
+    assert corrected_study(spec(), one) is None
     files = {name: CodeFile.of(b"x = 1\n") for name in ("c.py", "net.py")}
     edited = one.model_copy(update={"code": files | {"c.py": CodeFile.of(b"x = 2\n")}})
     before = one.model_copy(update={"code": files})
-    assert edited.differences(before) == ["c.py has changed"]
-    assert edited.correcting(before) == edited
+    assert study_differences(before, edited) == ["c.py has changed"]
+    assert corrected_study(before, edited) == edited
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
@@ -224,9 +217,9 @@ def assembled(chosen: dict[str, Any]) -> StudySpec:
 @given(parts)
 def test_a_definition_does_not_differ_from_itself(chosen: dict[str, Any]) -> None:
     one = assembled(chosen)
-    assert one.differences(one) == []
-    assert one.differences(StudySpec.from_json(one.model_dump_json())) == []
-    assert StudySpec.from_json(one.model_dump_json()).differences(one) == []
+    assert study_differences(one, one) == []
+    assert study_differences(StudySpec.from_json(one.model_dump_json()), one) == []
+    assert study_differences(one, StudySpec.from_json(one.model_dump_json())) == []
 
 
 @settings(deadline=None)
@@ -235,10 +228,10 @@ def test_each_change_is_one_difference(chosen: dict[str, Any], data: st.DataObje
     name = data.draw(st.sampled_from(sorted(PARTS)))
     other = data.draw(st.sampled_from([value for value in PARTS[name] if value != chosen[name]]))
     one, changed = assembled(chosen), assembled({**chosen, name: other})
-    told = changed.differences(one)
+    told = study_differences(one, changed)
     # The same data may lie elsewhere: the fingerprint decides.
     expected = 0 if name == "source" else 1
-    assert len(told) == len(one.differences(changed)) == expected, told
+    assert len(told) == len(study_differences(changed, one)) == expected, told
     assert not any("\n" in each for each in told)
 
 
@@ -247,7 +240,7 @@ def test_differences_are_in_the_words_of_files_and_flags() -> None:
     data = DataSpec(source="x.csv:y", task="classes", seed=8)
     sampler = Choice(name="tpe", options={"n_startup_trials": 5, "group": True})
     changed = spec(space=net, data=data, seed=8, fingerprint="1" * 64, sampler=sampler)
-    told = changed.differences(spec(space=make_space("mlp", {"depth": 3})))
+    told = study_differences(spec(space=make_space("mlp", {"depth": 3})), changed)
     assert told == [
         "network was mlp, is net.py:build",
         "depth was 3, is not in the space",
@@ -291,7 +284,7 @@ def test_a_changed_parameter_is_told_as_the_file_says_it(
         return make_space("mlp", PLAIN | {name: said} if said is not None else {})
 
     before, after = space(was), space(now)
-    found = spec(space=after).differences(spec(space=before))
+    found = study_differences(spec(space=before), spec(space=after))
     assert any(one.startswith(f"{name} was {told}") for one in found), found
 
 
@@ -299,7 +292,7 @@ def test_equal_numbers_of_another_kind_are_a_change() -> None:
     choices = [[1, 2], [1.0, 2.0], [True, 2]]
     spaces = [make_space("net.py:f", {"x": {"type": "categorical", "choices": c}}) for c in choices]
     specs = [spec(space=one) for one in spaces]
-    assert [len(one.differences(two)) for one in specs for two in specs] == [
+    assert [len(study_differences(two, one)) for one in specs for two in specs] == [
         0,
         1,
         1,
@@ -315,7 +308,9 @@ def test_equal_numbers_of_another_kind_are_a_change() -> None:
 def test_the_order_of_the_file_is_no_change() -> None:
     turned = dict(reversed(PLAIN.items()))
     assert (
-        spec(space=make_space("mlp", PLAIN)).differences(spec(space=make_space("mlp", turned)))
+        study_differences(
+            spec(space=make_space("mlp", turned)), spec(space=make_space("mlp", PLAIN))
+        )
         == []
     )
 
@@ -325,7 +320,7 @@ def test_a_long_change_is_cut_short() -> None:
         said = {"type": "categorical", "choices": [f"choice-{i}" for i in range(30)] + [last]}
         return spec(space=make_space("net.py:f", {"x": said}))
 
-    assert long("a").differences(long("b")) == ["x has changed"]
+    assert study_differences(long("b"), long("a")) == ["x has changed"]
 
 
 def test_a_study_stored_without_a_reading_was_read_the_first_way() -> None:
@@ -338,7 +333,7 @@ def test_a_study_stored_without_a_reading_was_read_the_first_way() -> None:
 def test_a_column_of_another_kind_is_named() -> None:
     one = spec(data=DataSpec(source="x.csv:y", task="classes", columns={"a": "drop", "b": "text"}))
     was = spec(data=DataSpec(source="x.csv:y", task="classes", columns={"b": "number"}))
-    assert one.differences(was) == [
+    assert study_differences(was, one) == [
         "column 'b' was number, is text",
         "column 'a' was by its cells, is drop",
     ]
@@ -348,20 +343,70 @@ def test_a_column_of_another_kind_is_named() -> None:
 def test_data_that_a_later_version_reads_otherwise_differ() -> None:
     was = spec(data=DataSpec(source="x.csv:y", task="classes", reading=FIRST_READING))
     now = spec(data=DataSpec(source="x.csv:y", task="classes"))
-    assert now.differences(was) == []
+    assert study_differences(was, now) == []
     now = now.model_copy(update={"fingerprint": "1" * 64})
-    assert now.differences(was) == ["the data are read otherwise by this version of tuner"]
+    assert study_differences(was, now) == ["the data are read otherwise by this version of tuner"]
 
 
 def test_images_differ_by_their_pixels_not_by_how_they_were_asked_for() -> None:
     was = spec(data=DataSpec(source="photos", task="classes", broken="skip", skipped=("a.png",)))
     now = spec(data=DataSpec(source="photos", task="classes", image_size=(8, 6), grayscale=True))
-    assert now.differences(was) == []
+    assert study_differences(was, now) == []
     now = now.model_copy(update={"fingerprint": "1" * 64})
-    assert now.differences(was) == [
+    assert study_differences(was, now) == [
         "image size was that of the files, is 8x6",
         "grayscale was no, is yes",
         "broken images was skip, is refuse",
+    ]
+
+
+REQUESTS: dict[str, Any] = {
+    "source": "x.csv:y",
+    "validation": 0.25,
+    "test": 0.25,
+    "scaling": "none",
+    "seed": 8,
+    "columns": {"a": "drop"},
+    "weights": "w",
+    "inputs": {"left": ("a", "b"), "right": ("c",)},
+    "targets": {"price": TargetSpec(weight=2), "sold": TargetSpec(task="binary")},
+    "kind": "tokens",
+    "text": "tf_idf",
+    "vocabulary": 100,
+    "steps": 10,
+    "window": 24,
+    "horizon": 3,
+    "time": "hour",
+    "series": "shop",
+    "image_size": (8, 6),
+    "grayscale": True,
+    "broken": "skip",
+    "images": "file",
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_whatever_is_asked_of_the_data_makes_another_study(name: str) -> None:
+    """Else a search of other data would go on as the old one."""
+    windowed = {"window": 12} if name in ("window", "horizon", "time", "series") else {}
+    said: dict[str, Any] = {"source": "digits", "task": "classes", **windowed}
+    was = spec(data=DataSpec(**said))
+    now = spec(data=DataSpec(**said | {name: REQUESTS[name]}), fingerprint="1" * 64)
+    told = study_differences(was, now)
+    assert len(told) == len(study_differences(now, was)) == 1, told
+
+
+def test_no_request_is_left_out() -> None:
+    assert DataSpec.model_fields.keys() - REQUESTS == {"task", "reading", "skipped"}
+
+
+def test_several_parts_are_told_by_their_names() -> None:
+    said = {"source": "digits", "task": "classes"}
+    parts = {name: REQUESTS[name] for name in ("inputs", "targets")}
+    now = spec(data=DataSpec(**said, **parts), fingerprint="1" * 64)
+    assert study_differences(spec(data=DataSpec(**said)), now) == [
+        "inputs was one of all columns, is left: a, b; right: c",
+        "targets was by the data, is price (weight 2), sold (binary)",
     ]
 
 

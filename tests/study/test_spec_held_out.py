@@ -9,6 +9,7 @@ from toy_study import toy_spec
 from tuner.errors import SpecError
 from tuner.study.metrics import TASKS, Task, direction_of, metrics_of
 from tuner.study.spec import Choice, StudySpec
+from tuner.study.study_differences import study_differences
 
 COMPARISON: dict[str, Any] = {
     "held_out": "test",
@@ -63,7 +64,7 @@ def test_it_reports_by_the_epoch_and_queues_nothing() -> None:
 
 def test_it_is_another_study_than_the_same_on_the_validation_split() -> None:
     other = comparison(held_out="val", metric="val_accuracy")
-    assert other.differences(comparison()) == [
+    assert study_differences(comparison(), other) == [
         "metric was test_accuracy, is val_accuracy",
         "split that is held out was test, is val",
     ]

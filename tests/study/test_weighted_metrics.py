@@ -17,6 +17,7 @@ SUMS: dict[str, Any] = {
     "accuracy": lambda y, p: np.mean((p > 0.5 if p.ndim == 1 else p.argmax(1)) == y),
     "mae": lambda y, p: np.mean(np.abs(y - p)),
     "rmse": lambda y, p: np.sqrt(np.mean((y - p) ** 2)),
+    "subset_accuracy": lambda y, p: np.mean(((p > 0.5) == (y == 1)).all(axis=1)),
 }
 
 
@@ -29,6 +30,9 @@ def scored(task: Task, rows: int = ROWS) -> ScoredRows:
     if task == "binary":
         y = draw.integers(0, 2, rows)
         return ScoredRows(y, np.round(0.7 * draw.random(rows) + 0.3 * y, 1), task)
+    if task == "multilabel":
+        given = draw.integers(0, 2, (rows, CLASSES)).astype(np.float32)
+        return ScoredRows(given, np.round(0.7 * draw.random(given.shape) + 0.3 * given, 1), task)
     y = draw.integers(0, CLASSES - 1, rows)
     shares = np.round(draw.random((rows, CLASSES)) + np.eye(CLASSES)[y], 1) + 0.1
     return ScoredRows(y, (shares / shares.sum(1, keepdims=True)).astype(np.float32), task)
@@ -50,6 +54,9 @@ def of_repeated(name: str, rows: ScoredRows, weights: Any) -> float:
     if name == "loss":
         if rows.task == "regression":
             return float(np.mean((y - predictions) ** 2))
+        if rows.task == "multilabel":
+            chances = np.clip(np.where(y == 1, predictions, 1 - predictions), 1e-7, 1)
+            return float(np.mean(-np.log(chances)))
         name = "log_loss"  # they differ only for probabilities below 1.2e-7
     return compute([name], y, predictions, rows.task)[name]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import optuna
 
-from tuner.manage.creation import create_study, wanted_study
+from tuner.manage.creation import create_study
+from tuner.manage.wanted_study import wanted_study
 from tuner.runner import Limits, Outcome, SearchOptions, optimize, slots_wanted
 from tuner.settings import Settings
 from tuner.storage import Store

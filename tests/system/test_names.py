@@ -5,11 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import StudyError
-from tuner.manage.creation import Wanted, data_spec, default_name
+from tuner.manage.creation import default_name
+from tuner.manage.wanted_study import Wanted, data_spec
 from tuner.system.names import (
     as_file_name,
     check_experiment,
@@ -96,6 +97,7 @@ def test_the_default_name_of_this_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert default_name(Wanted(data=data_spec(source="."))) == "mlp-images"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20).map(lambda text: f"mlp-{text}.csv:target"))
 def test_every_file_has_a_default_name(source: str) -> None:
     check_name(default_name(Wanted(data=data_spec(source=source.replace("\0", "")))))

@@ -8,7 +8,7 @@ from tensorflow_helpers import make_dataset, train
 
 from tuner.data import Dataset, load_dataset
 from tuner.data.readers.bundled import SKLEARN
-from tuner.manage.creation import file_data
+from tuner.manage.wanted_study import file_data
 from tuner.search_space import Space, SpaceFile, load_file, shipped_spaces
 from tuner.settings import load_settings
 from tuner.study.fitting import choose_objective, fit_space

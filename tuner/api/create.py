@@ -13,8 +13,9 @@ from tuner.api.places import Place, logger, path_text
 from tuner.api.spaces import Space, by_name, plain, space_file
 from tuner.api.studies import Study
 from tuner.errors import UsageError
-from tuner.manage.creation import Created, wanted_study
+from tuner.manage.creation import Created
 from tuner.manage.creation import create_study as create_wanted
+from tuner.manage.wanted_study import wanted_study
 from tuner.settings import Settings
 from tuner.storage.studies import load_studies
 from tuner.storage.studies import load_study as load_row

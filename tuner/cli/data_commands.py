@@ -236,7 +236,7 @@ def describe_dataset(
     from tuner.algorithms.options import parse_columns
     from tuner.cli.output import say, show_facts, show_rows
     from tuner.data import describe_dataset, load_dataset, tabulate_columns
-    from tuner.manage.creation import data_spec
+    from tuner.manage.wanted_study import data_spec
     from tuner.values import join_names
 
     columns = parse_columns(column or [])

@@ -39,7 +39,8 @@ from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
-    from tuner.manage.creation import Created, Wanted
+    from tuner.manage.creation import Created
+    from tuner.manage.wanted_study import Wanted
     from tuner.storage import Store
     from tuner.storage.studies import StudyRow
     from tuner.storage.trials import TrialRow
@@ -213,7 +214,7 @@ def create(
     (a network, data, and the modules that they import from their folders): repeat the command.
     """
     from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
-    from tuner.manage.creation import wanted_study
+    from tuner.manage.wanted_study import wanted_study
 
     wanted = wanted_study(
         name,

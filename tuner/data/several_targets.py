@@ -19,7 +19,8 @@ from tuner.preparation.kinds import part_name_problem
 from tuner.values import describe_lacking, join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
-    from tuner.study.spec import TargetSpec, Task
+    from tuner.study.data_spec import TargetSpec
+    from tuner.study.spec import Task
 
 # By part, as a reader gives it: a Series, an array, a DataFrame, or name → one of these.
 Targets = Mapping[str, Any]

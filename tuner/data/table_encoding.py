@@ -22,9 +22,9 @@ from tuner.preparation.encoding import (
     gaps_in_words,
     words_of,
 )
+from tuner.preparation.kinds import TextForm
 from tuner.preparation.text_columns import ReadColumn
 from tuner.preparation.text_words import (
-    TextForm,
     inverse_frequencies,
     learn_vocabulary,
 )

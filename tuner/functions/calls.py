@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Call:
     """One call of a user's function. `where`: its name in messages, "my_file.py:train".
 
-    `tell` raises Stopped (functions/session.py) when the search stops the trial: a runner lets it
+    `tell` raises Stopped (study/messages.py) when the search stops the trial: a runner lets it
     pass. Whatever the function raises passes through a runner too, but for what ends a trial, such
     as TrialPruned."""
 

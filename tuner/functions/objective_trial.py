@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
 from tuner.study.ends import TrialEnd
+from tuner.study.engines import OWN_CODE
 from tuner.study.messages import (
     Direction,
     Distribution,
@@ -32,8 +33,6 @@ from tuner.values import shown
 
 if TYPE_CHECKING:
     from tuner.functions.trial_data import TrialData
-
-ENGINE = "objective"
 
 
 def run_objective(call: Call) -> Ended:
@@ -54,9 +53,9 @@ def run_objective(call: Call) -> Ended:
         score = trial.last_report
     if len(values) > 1:  # what is kept of a trial beside its score is read from its reports
         by_name = {goal.metric: value for goal, value in zip(goals, values, strict=True)}
-        call.tell(Report(1, 1, True, by_name, engine=ENGINE, advisory=True))
+        call.tell(Report(1, 1, True, by_name, engine=OWN_CODE, advisory=True))
     seconds = {"train": time.perf_counter() - began}
-    return Ended(end, score, None, trial.reports, 0, seconds, ENGINE, values=values)
+    return Ended(end, score, None, trial.reports, 0, seconds, OWN_CODE, values=values)
 
 
 def scores(result: object, objectives: int, where: str) -> tuple[float, ...]:
@@ -202,7 +201,7 @@ class ObjectiveTrial:
             whole=True,
             metrics={self._metric: reported},
             seconds={"train": time.perf_counter() - self._began},
-            engine=ENGINE,
+            engine=OWN_CODE,
             advisory=True,
             own_step=at,
         )

@@ -12,13 +12,13 @@ from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
 from tuner.search_space.parameter_types import Params
 from tuner.study.ends import TrialEnd
+from tuner.study.engines import OWN_CODE
 from tuner.study.messages import OWN_ATTRIBUTES, Ended, Event, Noted, Report, Resumed
 from tuner.values import shown
 
 if TYPE_CHECKING:
     from tuner.functions.trial_data import TrialData
 
-ENGINE = "train"
 _LONGEST_LOG = 100_000  # characters of what is logged at once
 
 
@@ -159,7 +159,7 @@ class TrainingTrial:
         if is_finite:
             self._call.files.remember(epoch, value)
         report = Report(
-            epoch, epoch, True, dict(values), self._seconds(), engine=ENGINE, advisory=True
+            epoch, epoch, True, dict(values), self._seconds(), engine=OWN_CODE, advisory=True
         )
         reply = self._tell(report)
         if not is_finite:
@@ -231,7 +231,7 @@ class TrainingTrial:
     def ended(self, end: TrialEnd) -> Ended:
         """How the trial has ended."""
         return Ended(
-            end, self._best, self._best_epoch, self._last_epoch, 0, self._seconds(), ENGINE
+            end, self._best, self._best_epoch, self._last_epoch, 0, self._seconds(), OWN_CODE
         )
 
 

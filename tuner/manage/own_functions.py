@@ -111,7 +111,7 @@ def default_pruner(kind: FunctionKind, objectives: int) -> Choice:
     return Choice(name="median" if kind is FunctionKind.OBJECTIVE else "hyperband")
 
 
-class Objective(NamedTuple):
+class ChosenObjectives(NamedTuple):
     """What trials are scored by, and what else they report that is kept. `further`: the objectives
     after the first."""
 
@@ -123,7 +123,7 @@ class Objective(NamedTuple):
 
 def returned_objectives(
     space: Space, metric: str | None, directions: Sequence[Direction], record: Iterable[str]
-) -> Objective:
+) -> ChosenObjectives:
     """The objectives of an Optuna objective that returns several values: one for each direction.
     `metric`: their names with commas between, None for value_0, value_1 and so on. Raises
     MetricError where their number differs, SpecError for a function that returns one value."""
@@ -153,7 +153,7 @@ def returned_objectives(
 
 def reported_objective(
     space: Space, metric: str | None, direction: Direction | None, record: Iterable[str]
-) -> Objective:
+) -> ChosenObjectives:
     """The objective of a function that trains by itself: any name that it reports. Raises
     MetricError where the name or the direction is missing."""
     network, is_optunas = space.network, space.function_kind is FunctionKind.OBJECTIVE
@@ -175,4 +175,4 @@ def reported_objective(
         direction = _OPTUNAS_DIRECTION
     if direction is None:
         raise MetricError(ask_direction(names[0]))
-    return Objective(names[0], direction, tuple(dict.fromkeys(names[1:])))
+    return ChosenObjectives(names[0], direction, tuple(dict.fromkeys(names[1:])))

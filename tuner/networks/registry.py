@@ -10,8 +10,8 @@ import numpy as np
 
 from tuner.networks.arranging import arranged_inputs, arranged_model, arranged_outputs
 from tuner.networks.custom import CustomNetwork, given_params
+from tuner.networks.dtype_policies import dtype_policy, precision_of
 from tuner.networks.layers import KerasLayers, LayerFactory
-from tuner.networks.precision import dtype_policy, precision_of
 from tuner.networks.step_rows import NO_STEPS, StepRows, steps_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.preparation.cells import Cells
-from tuner.preparation.kinds import ColumnKind
+from tuner.preparation.kinds import ColumnKind, TextForm
 from tuner.preparation.text_columns import AS_TYPED, CellFormat
-from tuner.preparation.text_words import SPECIAL_TOKENS, TextForm, write_tf_idf, write_tokens
+from tuner.preparation.text_words import SPECIAL_TOKENS, write_tf_idf, write_tokens
 
 _WORD = re.compile(r"\w+")
 _DAY_S = 86_400.0

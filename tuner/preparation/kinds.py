@@ -4,6 +4,9 @@ import re
 from typing import Literal
 
 ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
+# words: 1 for each of the most common words that a text holds (tuner's own rule for words).
+# tokens: the words' numbers, in order. tf_idf: a weight for each word of the vocabulary.
+TextForm = Literal["words", "tokens", "tf_idf"]
 # What one head learns.
 HeadTask = Literal["classes", "binary", "regression", "multilabel"]
 # What a network learns: "several" where it has several heads.

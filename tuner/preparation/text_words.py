@@ -8,14 +8,9 @@ import math
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-
-# words: 1 for each of the most common words that a text holds (tuner's own rule for words).
-# tokens: the words' numbers, in order. tf_idf: a weight for each word of the vocabulary.
-TextForm = Literal["words", "tokens", "tf_idf"]
 
 PADDING, UNKNOWN = 0, 1  # numbers of tokens that are no words
 SPECIAL_TOKENS = 2

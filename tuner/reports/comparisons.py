@@ -13,17 +13,16 @@ from typing import Any
 from tuner.data import Dataset, Source
 from tuner.errors import SpaceError, SpecError, UsageError
 from tuner.manage.creation import (
-    Wanted,
     check_code,
     check_names,
     check_network,
     create_defined_study,
     default_name,
-    define_study,
-    file_data,
     trust_own_code,
 )
+from tuner.manage.definition import define_study
 from tuner.manage.own_functions import check_trained_by_tuner
+from tuner.manage.wanted_study import Wanted, file_data
 from tuner.reports.comparison_tables import (
     ComparisonTable,
     csv_text,

@@ -59,8 +59,8 @@ KERAS = EntryPoint(
 )
 # For functions that train by themselves: no TensorFlow, unless the user's file imports it.
 FUNCTIONS = EntryPoint(
-    "tuner.functions.session:open_session",
-    preload=("tuner.functions.session", "tuner.workers.worker"),
+    "tuner.functions.function_session:open_session",
+    preload=("tuner.functions.function_session", "tuner.workers.worker"),
 )
 _DELIVERY_S = 120.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.

@@ -192,12 +192,12 @@ _REGULARISATION = _table(
     ),
 )  # fmt: skip
 
-# Weights, inputs, outputs and losses are float32 in all of them (networks/precision.py).
+# Weights, inputs, outputs and losses are float32 in all of them (networks/dtype_policies.py).
 FULL_PRECISION = "float32"
 _PRECISION = _table(
     _choice(
         "precision", FULL_PRECISION, Role.PRECISION, (FULL_PRECISION, "bfloat16", "mixed_float16"),
-        keras_only=("bfloat16", "mixed_float16"),
+        off=FULL_PRECISION, keras_only=("bfloat16", "mixed_float16"),
         doc="the numbers that layers compute in; the weights are float32 in all of them. Others "
         "than float32 are for GPUs",
     ),

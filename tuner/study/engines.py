@@ -1,7 +1,7 @@
 """Engines by name: what a search can ask for, what trains a trial, and what attempts record of it.
 
 A request asks for `"auto"`, or for `"keras"`: a program of the trial's own structure. What trains
-the trial is named by KERAS, KERAS_XLA, GRAPH, TIERED, LANES or FIT.
+the trial is named by KERAS, KERAS_XLA, GRAPH, TIERED, LANES, FIT or OWN_CODE.
 """
 
 from typing import Literal
@@ -14,6 +14,7 @@ GRAPH = "graph"  # a graph shared by all trials of one program key
 TIERED = "tiered"  # that graph for the first epoch, XLA for the others
 LANES = "lanes"  # several trials side by side in one XLA program
 FIT = "fit"  # Keras' own fit, of a model that the user's code has compiled
+OWN_CODE = "own code"  # the user's function, which trains by itself
 
 # Earlier versions recorded other words, and meant the Keras engine by "graph": what is recorded
 # now has a prefix that theirs lack.

@@ -264,6 +264,11 @@ class Reply:
     problem: str | None = None
 
 
+class Stopped(BaseException):
+    """Leaves the user's code at once where the search has stopped its trial. No Exception, so that
+    code which catches those does not go on."""
+
+
 @dataclass(frozen=True)
 class Saved:
     """The trial's best network is stored."""

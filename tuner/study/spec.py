@@ -1,12 +1,8 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
-import contextlib
 import hashlib
-import math
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePath
-from typing import Any, Literal, Self
+from pathlib import PurePath
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -21,18 +17,18 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
-from tuner.preparation.kinds import HeadTask, part_name_problem
-from tuner.preparation.text_words import TextForm as TextForm
+from tuner.preparation.kinds import HeadTask
+from tuner.preparation.kinds import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
-from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.nodes import format_in_sentence
-from tuner.search_space.parameter_types import format_value
 from tuner.search_space.parameters import catalogue_key, former_defaults
 from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
+from tuner.study.data_spec import FIRST_READING, check_seed
+from tuner.study.data_spec import DataSpec as DataSpec
 from tuner.study.messages import Direction, Goal, HeldOut
 from tuner.study.metrics import (
     METRICS,
@@ -43,147 +39,12 @@ from tuner.study.metrics import (
     name_of,
 )
 from tuner.study.metrics import Task as Task
-from tuner.system.locations import KEPT_NAMES, expanded_path
+from tuner.system.locations import expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
-RowKind = Literal["sequence", "tokens"]
-ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
-Broken = Literal["refuse", "skip"]
-
-SEEDS = 2**32  # what NumPy, Keras and Optuna all take
-# Numbers the ways in which files are read and columns understood. A study stores its number, so
-# that a later tuner sees the same data. Studies stored without one were read the first way.
-FIRST_READING = 1
-READING = 2
 ROWS_PER_REPORT = 10_000
-_MOST_PIXELS = 8192  # a side of an image
 MOST_REPORTS = 5
-
-
-class TargetSpec(BaseModel):
-    """What a user says of one of several targets. `task`: None means inferred from its values.
-    `weight`: of its loss in the sum of all heads. Raises SpecError for a weight that is not above
-    0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: HeadTask | None = None
-    weight: float = 1.0
-
-    @field_validator("weight")
-    @classmethod
-    def _check_weight(cls, weight: float) -> float:
-        if not 0 < weight < math.inf:
-            raise SpecError(f"the weight of a target must be above 0 and finite, got {weight:g}")
-        return weight
-
-
-class DataSpec(BaseModel):
-    """Where the data come from and how they are split and scaled.
-
-    `source`: a name (`digits`), a folder of IDX files, `file.npz`, `file.csv:target` or
-    `file.py:load`. `validation`: the share of the training rows that is held out for validation.
-    `test`: the share of all rows that is held out for the test, where the source has no test split
-    of its own. `task`: None means inferred from the target. `columns`: what the user says a column
-    of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `inputs`: columns of a table by the
-    input that they make up; empty: one input of all columns. `targets`: of several targets what is
-    said of each, by its name; then each is a head. `reading`: see READING.
-
-    `kind`: what a row of an array is: a sequence (steps, channels), or numbers of words; None:
-    by its shape and values. `text`: what texts of a table become; None: what the network learns
-    from. `vocabulary`: how many words are known at most. `steps`: the length of sequences and of
-    texts in words. None for both: by the training rows.
-
-    `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
-    the `horizon` steps behind. `series`: the column that tells several series apart.
-
-    Of image files: `image_size` (height, width) in pixels is what all are resized to; None keeps
-    their own. `grayscale`: one channel. `broken`: what becomes of files that cannot be read.
-    `images`: the column of a table with their paths. `skipped`: names of the broken files that were
-    left out when the study was created.
-
-    Raises SpecError for a share, a seed or a number out of range, for options that have no effect,
-    and for names that no input or target can have.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: str = "fashion_mnist"
-    task: Task | None = None
-    validation: float = 1 / 6
-    test: float = 0.15
-    scaling: ScalingMethod = "auto"
-    seed: int = 0
-    columns: dict[str, ColumnKind] = Field(default_factory=dict)
-    weights: str | None = None
-    inputs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    targets: dict[str, TargetSpec] = Field(default_factory=dict)
-    kind: RowKind | None = None
-    text: TextForm | None = None
-    vocabulary: int | None = Field(default=None, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    window: int | None = Field(default=None, ge=1)
-    horizon: int = Field(default=1, ge=1)
-    time: str | None = None
-    series: str | None = None
-    image_size: tuple[int, int] | None = None
-    grayscale: bool = False
-    broken: Broken = "refuse"
-    images: str | None = None
-    skipped: tuple[str, ...] = ()
-    reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.window is None and (self.horizon, self.time, self.series) != (1, None, None):
-            raise SpecError("horizon, time and series are of windows: give --window N too")
-        for name in ("validation", "test"):
-            share = getattr(self, name)
-            if not 0 < share < 1:
-                raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
-        _check_seed(self.seed)
-        self._check_inputs()
-        return self
-
-    def _check_inputs(self) -> None:
-        for what, names in (("an input", self.inputs), ("a target", self.targets)):
-            for name in names:
-                if problem := part_name_problem(name):
-                    raise SpecError(f"{what} cannot be named {format_value(name)}: {problem}")
-        for name, columns in self.inputs.items():
-            if not columns:
-                raise SpecError(f"input {name} needs at least one column")
-        every = [column for columns in self.inputs.values() for column in columns]
-        if twice := sorted({column for column in every if every.count(column) > 1}):
-            raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
-
-    @field_validator("image_size", mode="before")
-    @classmethod
-    def _read_image_size(cls, value: Any) -> tuple[int, int] | None:
-        return None if value is None else read_image_size(value)
-
-
-def read_image_size(value: Any) -> tuple[int, int]:
-    """(height, width) in pixels, from 64, "64", "64x48" or two numbers. Raises SpecError."""
-    sides: Any = value
-    if isinstance(value, str):
-        sides = value.lower().replace("×", "x").split("x")
-    elif not isinstance(value, list | tuple):
-        sides = [value]
-    if not isinstance(value, bool) and len(sides) in (1, 2):
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            height, width = (
-                operator.index(int(side) if isinstance(side, str) else side)
-                for side in (*sides, sides[-1])[:2]
-            )
-            if 0 < height <= _MOST_PIXELS and 0 < width <= _MOST_PIXELS:
-                return height, width
-    raise SpecError(
-        f"image_size must be pixels from 1 to {_MOST_PIXELS}, such as 64, or 64x48 (height x "
-        f"width), got {value!r}"
-    )
 
 
 class Choice(BaseModel):
@@ -346,7 +207,7 @@ class StudySpec(BaseModel):
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
                 f"none, got {self.sampler.name} and {self.pruner.name}"
             )
-        _check_seed(self.seed)
+        check_seed(self.seed)
         return self
 
     def _check_objectives(self) -> None:
@@ -553,216 +414,7 @@ class StudySpec(BaseModel):
         modules = imported_modules(self.code[path].text.encode(), read)
         return {module: self.code[beside(path, module)] for module in modules}
 
-    def differences(self, was: "StudySpec") -> list[str]:
-        """How this definition differs from `was`, an entry each in a user's words: "seed was 0, is
-        1". Empty when both define the same study."""
-        was = self._with_present_folders(was)
-        facts = [
-            format_change(name, _in_words(old), _in_words(new))
-            for name, fact in _FACTS.items()
-            if (old := fact(was)) != (new := fact(self))
-        ]
-        space = space_differences(was.space, self.space)
-        columns = _changed_columns(_columns(was), _columns(self))
-        data = [*self._data(was), *columns]
-        return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
-
-    def correcting(self, was: "StudySpec") -> "StudySpec | None":
-        """`was` with this definition's code, and with the data that this code gives. None where
-        they differ in anything else. What `was` stored when it was made stays."""
-        was = self._with_present_folders(was)
-        data, rows = _data_with_code_of(was, self), was.train_rows
-        if self.fingerprint != was.fingerprint:
-            if _data_location(self) != _data_location(was) or self._data_code() == was._data_code():
-                return None
-            data, rows = self.data, self.train_rows
-        corrected = was.model_copy(
-            update={
-                "data": data,
-                "fingerprint": self.fingerprint,
-                "train_rows": rows,
-                "code": self.code,
-                "local_files": self.local_files,
-                "keeps_modules": self.keeps_modules,
-            }
-        )
-        return None if self.differences(corrected) else corrected
-
-    def _with_present_folders(self, was: "StudySpec") -> "StudySpec":
-        """`was`, with the folders of a notebook's code as this definition names them: such a folder
-        has a new name when its code has changed."""
-        present = {PurePath(path).name: path for path in self._kept_code_paths()}
-        moved = {
-            str(PurePath(path).parent): str(PurePath(present[PurePath(path).name]).parent)
-            for path in was._kept_code_paths()
-            if present.get(PurePath(path).name, path) != path
-        }
-        if not moved:
-            return was
-        text = was.model_dump_json()
-        for folder, present_folder in moved.items():
-            text = text.replace(folder, present_folder)
-        return StudySpec.from_json(text)
-
-    def _kept_code_paths(self) -> list[str]:
-        """The files of functions of a notebook."""
-        paths = (self.network_path, self.data_path, *self.metric_paths)
-        return [path for path in paths if path is not None and KEPT_NAMES.search(path)]
-
-    def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
-        return self.data_code, self.modules_of(self.data_path)
-
-    def _data(self, was: "StudySpec") -> list[str]:
-        """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
-        if self.fingerprint == was.fingerprint:  # however the images were asked for
-            if _request(self) == _request(was) and self.train_rows != was.train_rows:
-                return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
-            return []
-        if was.data is None or self.data is None:
-            return [format_change("data", was.data_source or "none", self.data_source or "none")]
-        if _data_location(self) != _data_location(was):
-            return [format_change("data", was.data.source, self.data.source)]
-        if _request(self) != _request(was):  # other contents are what was asked for
-            return [
-                format_change(name, fact(was.data), fact(self.data))
-                for name, fact in _IMAGE_FACTS.items()
-                if fact(was.data) != fact(self.data)
-            ]
-        if self.data.reading != was.data.reading:
-            return ["the data are read otherwise by this version of tuner"]
-        old, new = was.fingerprint[:12], self.fingerprint[:12]
-        return [f"data have changed (fingerprint {new}… was {old}…)"]
-
-    def _split(self, was: "StudySpec") -> list[str]:
-        if was.data is None or self.data is None:
-            return []
-        split = (was.data.seed, self.data.seed)
-        if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
-            return []
-        return [format_change("seed of the split", *map(str, split))]
-
-    def _changed_code(self, was: "StudySpec") -> list[str]:
-        """A file that only one of them has is another network or source, and named already."""
-        lines = [
-            f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
-        ]
-        lines += [
-            f"{path} has changed"
-            for path, file_hash in self.local_files.items()
-            if was.local_files.get(path) not in (None, file_hash)
-        ]
-        own_paths = [self.network_path, self.data_path, *self.metric_paths]
-        pairs = [(path, path) for path in own_paths]
-        if self.fingerprint == was.fingerprint or _data_location(self) == _data_location(was):
-            pairs.append((self.data_path, was.data_path))  # the file may have moved
-        for path, old_path in pairs:
-            if path in self.code and old_path in was.code:
-                lines += self._edited(path, was, old_path)
-        return list(dict.fromkeys(lines))
-
-    def _edited(self, path: str, was: "StudySpec", old_path: str) -> Iterator[str]:
-        if self.code[path] != was.code[old_path]:
-            yield f"{path} has changed"
-        if not was.keeps_modules:
-            return
-        new, old = self.modules_of(path), was.modules_of(old_path)
-        for module in sorted(new.keys() | old.keys()):
-            if new.get(module) != old.get(module):
-                end = "has changed" if {module} <= new.keys() & old.keys() else "is new"
-                yield f"{beside(path, module)} {end if module in new else 'is gone'}"
-
-
-# Facts that two definitions may differ in. The direction of a metric of ours follows from it.
-_FACTS: dict[str, Callable[[StudySpec], object]] = {
-    "metric": lambda spec: _objective_in_words(spec),
-    "further objectives": lambda spec: (
-        ", ".join(f"{each.metric} ({each.direction})" for each in spec.further_objectives) or "none"
-    ),
-    "recorded metrics": lambda spec: ", ".join(sorted(spec.record)) or "none",
-    "own metrics": lambda spec: ", ".join(sorted(map(str, spec.own_metrics.values()))) or "none",
-    "sampler": lambda spec: spec.sampler,
-    "pruner": lambda spec: spec.pruner,
-    "task": lambda spec: spec.task,
-    "kind of function": lambda spec: spec.function_kind,
-    "validation share": lambda spec: _data_fact(spec, "validation"),
-    "test share": lambda spec: _data_fact(spec, "test"),
-    "scaling": lambda spec: _data_fact(spec, "scaling"),
-    "weights": lambda spec: _weights_in_words(spec),
-    "images": lambda spec: _data_fact(spec, "images") or "none",
-    "seed": lambda spec: spec.seed,
-    "split that is held out": lambda spec: spec.held_out,
-}
-
-
-# Of the same pixels it does not matter how they were asked for.
-_IMAGE_FACTS: dict[str, Callable[[DataSpec], str]] = {
-    "image size": lambda data: (
-        "that of the files" if data.image_size is None else "{}x{}".format(*data.image_size)
-    ),
-    "grayscale": lambda data: "yes" if data.grayscale else "no",
-    "broken images": lambda data: data.broken,
-}
-
 
 def beside(path: str, module: str) -> str:
     """The path of a module in the folder of a user's file."""
     return str(PurePath(path).parent / module)
-
-
-def _data_fact(spec: StudySpec, name: str) -> object:
-    return "none" if spec.data is None else getattr(spec.data, name)
-
-
-def _weights_in_words(spec: StudySpec) -> str:
-    return "none" if spec.data is None or spec.data.weights is None else repr(spec.data.weights)
-
-
-def _columns(spec: StudySpec) -> Mapping[str, str]:
-    return {} if spec.data is None else spec.data.columns
-
-
-def _data_with_code_of(was: StudySpec, now: StudySpec) -> DataSpec | None:
-    """The data of the first, from the source of the second: it names the code."""
-    if was.data is None or now.data is None:
-        return was.data
-    return was.data.model_copy(update={"source": now.data.source})
-
-
-def _objective_in_words(spec: StudySpec) -> str:
-    is_own = name_of(spec.metric) in spec.own_metrics or spec.function_kind.trains
-    return f"{spec.metric} ({spec.direction})" if is_own else spec.metric
-
-
-def _in_words(fact: object) -> str:
-    return f"{fact:.6g}" if isinstance(fact, float) else str(fact)
-
-
-def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return [
-        format_change(
-            f"column {format_value(name)}",
-            old.get(name, "by its cells"),
-            new.get(name, "by its cells"),
-        )
-        for name in names
-    ]
-
-
-def _request(spec: StudySpec) -> DataSpec | None:
-    """What was asked of the data, whatever their place, whether or not the task was named, and
-    whichever version reads them."""
-    if spec.data is None:
-        return None
-    update = {"task": spec.task, "source": "", "reading": READING, "skipped": ()}
-    return spec.data.model_copy(update=update)
-
-
-def _data_location(spec: StudySpec) -> Path | None:
-    """The data's path, the same however it is spelled."""
-    return None if spec.data is None else expanded_path(spec.data.source).resolve()
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < SEEDS:
-        raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")

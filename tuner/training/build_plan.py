@@ -4,7 +4,7 @@ from typing import Any
 
 from tuner.data import Dataset
 from tuner.networks.custom import CustomNetwork, GivenParams, given_params
-from tuner.networks.precision import dtype_policy, precision_of
+from tuner.networks.dtype_policies import dtype_policy, precision_of
 from tuner.search_space.parameter_types import Params
 from tuner.training.fit_arguments import check_arguments, check_callbacks
 from tuner.training.fit_trial import FitPlan

@@ -32,10 +32,10 @@ def check_hypermodel(
     network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None] = lambda text: None
 ) -> Tried:
     """Raises NetworkError, in one line, for what a search would fail on."""
-    return _Check(network, request, tell).run()
+    return _HyperModelTrial(network, request, tell).run()
 
 
-class _Check:
+class _HyperModelTrial:
     """`_asked`: what the function has asked for, in this model, with its values."""
 
     def __init__(

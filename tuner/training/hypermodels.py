@@ -12,7 +12,7 @@ from tuner.errors import NetworkError
 from tuner.networks.custom import CustomNetwork, NetworkFile
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import OWN_MODEL, catalogue
-from tuner.study.messages import Suggest, Tell, TrialRequest
+from tuner.study.messages import Stopped, Suggest, Tell, TrialRequest
 from tuner.training.fit_trial import FitPlan
 from tuner.training.hyperparameters import Ask, HyperParameter, HyperParameters
 from tuner.values import Scalar
@@ -21,11 +21,6 @@ from tuner.values import Scalar
 _GIVEN_TWICE = re.compile(r"multiple values for (?:keyword )?argument '(\w+)'")
 # Without these a trial would not report, or would train on nothing.
 _NEEDED = ("callbacks", "x", "y")
-
-
-class SearchStopped(BaseException):
-    """The search has stopped the trial while it asked for a parameter. No Exception, so that code
-    which catches those does not go on."""
 
 
 def asking(tell: Tell) -> Ask:
@@ -37,7 +32,7 @@ def asking(tell: Tell) -> Ask:
         for name in dict.fromkeys((parameter.name, parameter.full_name)):
             reply = tell(Suggest(name, parameter.distribution))
             if reply.stop:
-                raise SearchStopped
+                raise Stopped
             if reply.problem is None and reply.value is not None:
                 return reply.value
             problem = problem or reply.problem

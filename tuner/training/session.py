@@ -24,6 +24,7 @@ from tuner.study.messages import (
     Event,
     Failed,
     Reply,
+    Stopped,
     Tell,
     TrialRequest,
     WorkerSetup,
@@ -35,7 +36,6 @@ from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.fit_trial import FitPlan, FitTrial
 from tuner.training.hypermodels import (
     HyperModel,
-    SearchStopped,
     load_hypermodel,
     plan_of_hypermodel,
 )
@@ -89,7 +89,7 @@ class TrainingSession:
 
     def _run_hypermodel(self, request: TrialRequest, tell: Tell) -> None:
         plan = plan_of_hypermodel(self._hypermodel, request, self.trainer.dataset, tell)
-        with suppress(SearchStopped):
+        with suppress(Stopped):
             self.run_fit(request, plan, tell)
 
     @cached_property

@@ -21,7 +21,7 @@ from tuner.data.readers.delimited import read_delimited
 from tuner.data.readers.reader import TableFile
 from tuner.data.readers.text_file import Utf8Check
 from tuner.errors import DatasetError
-from tuner.study.spec import FIRST_READING
+from tuner.study.data_spec import FIRST_READING
 
 Load = Callable[..., Dataset]
 Read = Callable[..., TableFile]

@@ -14,7 +14,7 @@ from tuner.data import Dataset, find_source
 from tuner.data.readers import idx
 from tuner.errors import DatasetError, SpecError
 from tuner.settings import Settings
-from tuner.study.spec import DataSpec, read_image_size
+from tuner.study.data_spec import DataSpec, read_image_size
 
 Load = Callable[..., Dataset]
 

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CompiledModel, CustomNetwork
+from tuner.networks.dtype_policies import precision_of
 from tuner.networks.layers import CompiledLayers
-from tuner.networks.precision import precision_of
 from tuner.networks.step_rows import steps_of
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA

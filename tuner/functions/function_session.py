@@ -22,18 +22,14 @@ from tuner.study.messages import (
     Failed,
     FunctionCode,
     Reply,
+    Stopped,
     Tell,
     TrialRequest,
     WorkerSetup,
 )
-from tuner.system.user_modules import is_library, stored_surroundings
+from tuner.system.user_modules import is_library_module, stored_surroundings
 
 log = logging.getLogger(__name__)
-
-
-class Stopped(BaseException):
-    """The search has stopped the trial: its function is left at once. No Exception, so that a
-    function which catches those does not go on."""
 
 
 class FunctionSession:
@@ -129,7 +125,7 @@ def _module_name(code: FunctionCode) -> str:
     """The file's own name, by which what it pickles is found again in its folder; another one where
     that is a library's."""
     file = Path(code.file or code.path).absolute()
-    is_free = file.stem.isidentifier() and not is_library(file.stem, file.parent)
+    is_free = file.stem.isidentifier() and not is_library_module(file.stem, file.parent)
     return file.stem if is_free else "tuner_user_function"
 
 
