@@ -279,6 +279,17 @@ def test_what_an_objective_cannot_have_is_refused_at_creation(
         studies.create(studies.copy("parabola.py"), **options)
 
 
+def test_an_objective_gets_the_studys_data(studies: ObjectiveStudies) -> None:
+    studies.create(studies.write("def objective(trial): return trial.data.outputs"), data="digits")
+    studies.run(1)
+    assert [trial.value for trial in studies.trials] == [10.0]
+
+
+def test_a_syntax_error_is_said_with_its_line(studies: ObjectiveStudies) -> None:
+    with pytest.raises(NetworkError, match=r"^objectives\.py:2: SyntaxError: "):
+        studies.create(studies.write("import math\ndef objective(trial:\n"))
+
+
 def test_what_trained_it_is_the_objective_itself() -> None:
     told = Told()
 

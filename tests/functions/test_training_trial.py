@@ -231,3 +231,9 @@ def test_an_epoch_that_is_reported_again_counts_anew(trial: Trial) -> None:
     trial.run("trial.report(1, val_auc=0.05)", attempt=5, answer=lambda epoch: Reply(stop=True))
     ended = trial.run("trial.report(3, val_auc=0.01)", attempt=6)  # 2 has not come since then
     assert (ended.score, ended.best_epoch) == (0.05, 1)
+
+
+def test_what_is_pickled_names_the_users_file(trial: Trial, tmp_path: Path) -> None:
+    trial.run("trial.report(1, val_auc=0.5)\nfrom mine import train as own\ntrial.save(own)")
+    trial.session.save(tmp_path / "saved.pkl")  # type: ignore[union-attr]
+    assert b"mine" in (tmp_path / "saved.pkl").read_bytes()

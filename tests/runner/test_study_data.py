@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from toy_study import toy_spec
+from toy_training import CODE as TOY_CODE
 
 from tuner.data import dataset_files, load_dataset, save_dataset
 from tuner.data import rows as scratch_module

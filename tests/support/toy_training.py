@@ -2,10 +2,11 @@
 
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
-crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good
-(leave); or its network
-cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
-it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
+meets the end of a file (raise eof), starts a process and ends it (start and end) or hangs beside it
+(start and hang), crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow)
+or 32 MiB for good (leave); or its network cannot be saved (unsaved), is large (big), takes for ever
+to save (unending), or the worker dies of it (unsafe). It crashes only the first `crashes` times
+that its trial is begun under one loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
 Where it holds out the test split, the last epoch's value is the score, and the only one told.
 
@@ -13,7 +14,9 @@ With `asks` it defines its own space: it asks for `x`, notes what it was given, 
 advisory; it ends itself as pruned.
 """
 
+import multiprocessing
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +143,14 @@ class ToySession:
     def _act(self, act: str, seed: int, crashes: int) -> None:
         if act == "raise":
             raise ValueError("the network of this trial\ncannot be built")
+        if act == "raise eof":
+            raise EOFError("EOF when reading a line")  # as of input()
         if act == "hang":
+            time.sleep(600)
+        if act == "start and end":
+            _start_and_end()
+        if act == "start and hang":
+            subprocess.Popen(["sleep", "600"])
             time.sleep(600)
         if act == "grow":
             _grow()
@@ -205,6 +215,18 @@ def _metrics(value: float, held_out: str | None) -> dict[str, float]:
 
 def _ended(end: Any, at: Progress) -> Ended:
     return Ended(end, at.best, at.best_epoch, at.epoch, 7, {"train": 0.1 * at.epoch}, "toy")
+
+
+def _start_and_end() -> None:
+    """A program and a process of the trial's own, each ended by SIGTERM."""
+    program = subprocess.Popen(["sleep", "600"])
+    program.terminate()
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    process.start()
+    process.terminate()
+    process.join(10)
+    assert program.wait(10) == process.exitcode == -15
 
 
 def _grow() -> None:

@@ -193,6 +193,11 @@ class Conformance:
         assert workers.takes(0)
         assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
 
+    def test_the_users_own_end_of_file_is_an_error_too(self, workers: Workers) -> None:
+        failed = run_trial(workers, acting("raise eof"))[-1]
+        assert isinstance(failed, Failed)
+        assert failed.message == "EOFError: EOF when reading a line"
+
     def test_a_dead_worker_is_replaced(self, workers: Workers) -> None:
         assert run_trial(workers, acting("crash"))[-1] == Lost(9)
         assert isinstance(run_trial(workers, REQUEST)[-1], Ended)

@@ -12,7 +12,16 @@ from typing import Any
 
 import psutil
 import pytest
-from conformance import REQUEST, STOP, Conformance, acting, next_message, run_trial
+from conformance import (
+    REQUEST,
+    STOP,
+    Conformance,
+    acting,
+    next_message,
+    run_trial,
+    wait_until,
+    wait_until_free,
+)
 from toy_training import BROKEN, STILLBORN, TOY
 
 from tuner.errors import WorkerError
@@ -113,6 +122,27 @@ def test_a_worker_ends_with_the_pipe_to_its_loop(workers: LocalWorkers) -> None:
     workers._processes[0].lifeline.close()
     process.wait(5)
     assert not process.is_running()
+
+
+def test_a_trial_can_end_what_it_starts(workers: LocalWorkers) -> None:
+    assert isinstance(run_trial(workers, acting("start and end"))[-1], Ended)
+
+
+@pytest.mark.parametrize("how", ["close", "restart", "hang up"])
+def test_what_a_trial_has_started_ends_with_its_worker(workers: LocalWorkers, how: str) -> None:
+    wait_until_free(workers)
+    workers.submit(0, acting("start and hang", at=1))
+    worker = psutil.Process(pid(workers))
+    wait_until(workers, lambda: bool(worker.children()))
+    [child] = worker.children()
+    match how:
+        case "close":
+            workers.close()
+        case "restart":
+            workers.restart(0)
+        case _:
+            workers._processes[0].lifeline.close()
+    child.wait(5)
 
 
 @pytest.mark.parametrize(

@@ -302,8 +302,9 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     facts = with_metrics(trial.facts, names)
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
-    if not facts.get("parameter_count"):
-        facts.pop("parameter_count", None)
+    for name in ("parameter_count", "engine"):  # a user's own function may have neither
+        if not facts.get(name):
+            facts.pop(name, None)
     if facts.get("engine") and trial.engine_reason:
         facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tuner.errors import NetworkError
 from tuner.functions.trial_files import OwnFiles
 from tuner.study.messages import Ended, Tell, TrialRequest, WorkerSetup
+
+if TYPE_CHECKING:
+    from tuner.functions.trial_data import TrialData
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,18 @@ class Call:
     tell: Tell
     files: OwnFiles
     setup: WorkerSetup
+
+    def data(self) -> "TrialData":
+        """The study's data. Raises NetworkError where the study has none."""
+        folder = self.setup.data
+        if folder is None:
+            raise NetworkError(
+                f"{self.where}: trial.data: the study has no data; create it with --data "
+                "SOURCE, or have the function load its own"
+            )
+        from tuner.functions.trial_data import open_data  # it brings NumPy
+
+        return open_data(folder)
 
 
 # Calls the function and returns how the trial ended, which the session tells.

@@ -27,7 +27,7 @@ from tuner.study.messages import (
     TrialRequest,
     WorkerSetup,
 )
-from tuner.system.user_modules import stored_surroundings
+from tuner.system.user_modules import is_library_module, stored_surroundings
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def load_function(code: FunctionCode) -> Callable[..., Any]:
     """The function of the stored text. Raises NetworkError where the file does not have it; errors
     of the user's code pass through."""
     surroundings = stored_surroundings(code.path, code.text, code.modules, code.file)
-    module = ModuleType("tuner_user_function")
+    module = ModuleType(_module_name(code))
     surroundings.activate()  # it stays so: a function may import when it is called
     with surroundings.on_path():
         surroundings.run(code.text.encode(), module)
@@ -121,10 +121,20 @@ def load_function(code: FunctionCode) -> Callable[..., Any]:
     return function
 
 
+def _module_name(code: FunctionCode) -> str:
+    """The file's own name, by which what it pickles is found again in its folder; another one where
+    that is a library's."""
+    file = Path(code.file or code.path).absolute()
+    is_free = file.stem.isidentifier() and not is_library_module(file.stem, file.parent)
+    return file.stem if is_free else "tuner_user_function"
+
+
 def open_session(setup: WorkerSetup) -> FunctionSession:
     """A session of a worker that imports what the user's file imports, and nothing else. The
     function may start processes of its own, and computes with the worker's share of the cores."""
     limit_threads(setup.threads)
     # A daemon, as workers are, may have no children: no loader of PyTorch's, no pool.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    # Workers inherit "forkserver" from how they are started; the function expects Python's default.
+    multiprocessing.set_start_method(None, force=True)
     return FunctionSession(setup)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
@@ -30,6 +30,9 @@ from tuner.study.messages import (
     TrialRequest,
 )
 from tuner.values import shown
+
+if TYPE_CHECKING:
+    from tuner.functions.trial_data import TrialData
 
 
 def run_objective(call: Call) -> Ended:
@@ -100,7 +103,7 @@ class ObjectiveTrial:
         self.datetime_start = datetime.now()
         self.reports = 0
         self.last_report: float | None = None
-        self._metric, self._tell = call.request.goal.metric, call.tell
+        self._call, self._metric, self._tell = call, call.request.goal.metric, call.tell
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, Distribution] = {}
         self._user_attrs: dict[str, Any] = {}
@@ -215,6 +218,12 @@ class ObjectiveTrial:
             raise NotImplementedError(
                 f"Trial.{method} is not supported for multi-objective optimization."
             )
+
+    @property
+    def data(self) -> "TrialData":
+        """The study's data, split and prepared (`--data`), as `train(params, trial)` gets them; not
+        one of Optuna's. Raises NetworkError where the study has none."""
+        return self._call.data()
 
     # What the objective says of the trial
 

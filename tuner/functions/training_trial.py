@@ -69,15 +69,7 @@ class TrainingTrial:
     def data(self) -> "TrialData":
         """The study's data, split and prepared (`--data`). Raises NetworkError where the study has
         none."""
-        folder = self._call.setup.data
-        if folder is None:
-            raise NetworkError(
-                f"{self._call.where}: trial.data: the study has no data; create it with --data "
-                "SOURCE, or have the function load its own"
-            )
-        from tuner.functions.trial_data import open_data  # it brings NumPy
-
-        return open_data(folder)
+        return self._call.data()
 
     @property
     def should_prune(self) -> bool:

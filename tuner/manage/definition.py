@@ -1,5 +1,6 @@
 """A wanted study becomes a StudySpec, once its data and code have been checked."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -123,7 +124,22 @@ def _objective(
             return objective
         if wanted.direction is not None and objective == f"{held_out}_{name}":
             own.add(name)
+        elif wanted.direction is None:
+            with _own_name_explained():
+                return choose_objective(space, task, objective, held_out, own, heads)
     return choose_objective(space, task, objective, held_out, own, heads)
+
+
+@contextlib.contextmanager
+def _own_name_explained() -> Iterator[None]:
+    """Inside, a metric that tuner does not know may be one that the user's model is compiled
+    with."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(
+            f"{error}; for a metric that your own model is compiled with, say --direction too"
+        ) from error
 
 
 def _define_own_training(

@@ -1,5 +1,6 @@
 """What kind a study's own function is, and what a study needs that is trained by one."""
 
+import ast
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,18 @@ def with_kind(space: Space, settings: Settings, subject: StudySpec | None = None
         raise NetworkError(f"{path}: {error.strerror or error}") from error
     except ValueError:
         return space  # no text: whoever stores the file says so
+    _check_syntax(text, path)
     return space.of_kind(kind_of_function(text, function, space.network))
+
+
+def _check_syntax(text: str, path: str) -> None:
+    """Raises NetworkError for a text that is no Python: it shows no kind."""
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        raise NetworkError(f"{path}:{error.lineno or 1}: SyntaxError: {error.msg}") from error
+    except (ValueError, RecursionError):
+        return  # running the file will say what is wrong
 
 
 def describe_kind(space: Space) -> str:

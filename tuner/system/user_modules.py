@@ -123,7 +123,7 @@ def read_modules(file: Path, text: bytes) -> dict[str, bytes]:
     def read(path: str) -> bytes | None:
         top = path.partition("/")[0].removesuffix(".py")
         if top not in taken:
-            taken[top] = _is_library(top, folder)
+            taken[top] = is_library_module(top, folder)
         if taken[top]:
             return None
         module = folder / path
@@ -151,7 +151,7 @@ def _library(name: str, folder: Path) -> ModuleSpec | None:
     return None
 
 
-def _is_library(name: str, folder: Path) -> bool:
+def is_library_module(name: str, folder: Path) -> bool:
     """Whether Python finds the module outside of the folder. A folder without __init__.py on the
     path does not count: any folder would be one."""
     if name in ("tuner", "__main__"):
@@ -314,7 +314,7 @@ class _Finder(MetaPathFinder):
 
     def install(self) -> None:
         tops = {path.partition("/")[0].removesuffix(".py") for path in self._own.modules}
-        own = {top for top in tops if not _is_library(top, self._folder)}
+        own = {top for top in tops if not is_library_module(top, self._folder)}
         self._hidden = {
             name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in own
         }
@@ -357,7 +357,7 @@ class _Finder(MetaPathFinder):
         if not stored and not is_folder and not self._is_unknown(fullname):
             return None
         top = fullname.split(".")[0]
-        if _is_library(top, self._folder):
+        if is_library_module(top, self._folder):
             return None
         if stored:
             return self._spec(fullname, stored)

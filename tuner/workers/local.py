@@ -39,6 +39,7 @@ from tuner.study.messages import (
     TrialRequest,
     WorkerSetup,
 )
+from tuner.system.child_processes import end_with_children
 from tuner.system.logs import last_line, output_to, shorten_log
 from tuner.system.machine import (
     data_budget_bytes,
@@ -152,13 +153,20 @@ class _Process:
         return 0
 
     def end(self) -> None:
-        self.process.kill()
+        _kill([self])
         self.process.join(5)
         self.hang_up()
 
     def hang_up(self) -> None:
         for connection in (*self.connections, self.lifeline):
             connection.close()
+
+
+def _kill(processes: list[_Process]) -> None:
+    """With all that a user's function has started in them."""
+    end_with_children(each.process.pid for each in processes if each.process.pid is not None)
+    for each in processes:
+        each.process.kill()
 
 
 class LocalWorkers:
@@ -351,8 +359,7 @@ class LocalWorkers:
         self._processes[number] = self._spawn(number)
 
     def close(self) -> None:
-        for process in self._processes:
-            process.process.kill()
+        _kill(self._processes)
         deadline = time.monotonic() + 5
         for process in self._processes:
             process.process.join(max(0.0, deadline - time.monotonic()))

@@ -28,6 +28,7 @@ from tuner.study.messages import (
     Saved,
     WorkerSetup,
 )
+from tuner.system.child_processes import end_with_children
 from tuner.system.logs import log_into_file_on_stderr, mask_output
 from tuner.workers.base import EntryPoint, Session
 
@@ -43,10 +44,16 @@ class Channel(Protocol):
     def recv(self) -> Any: ...
 
 
+class _ChannelClosed(BaseException):
+    """The other end is closed while a trial runs. No EOFError or BrokenPipeError: those may be
+    the user's own, as of `input()`, and are failures of the trial."""
+
+
 def serve(session: Session, channel: Channel, artifacts: Artifacts | None) -> None:
     """Run the trials that come from the channel, until it is closed or gives None. `artifacts`:
     where networks are saved."""
-    with contextlib.suppress(EOFError, BrokenPipeError):  # nobody is left to work for
+    # Nobody is left to work for.
+    with contextlib.suppress(EOFError, BrokenPipeError, _ChannelClosed):
         while (request := channel.recv()) is not None:
             _run_trial(session, request, channel, artifacts)
 
@@ -55,8 +62,11 @@ def _run_trial(
     session: Session, request: Any, channel: Channel, artifacts: Artifacts | None
 ) -> None:
     def tell(event: Event) -> Reply:
-        channel.send(event)
-        reply: Reply = channel.recv()
+        try:
+            channel.send(event)
+            reply: Reply = channel.recv()
+        except (EOFError, BrokenPipeError) as error:
+            raise _ChannelClosed from error
         if reply.save_to is not None:
             assert artifacts is not None, "the setup says nowhere to save a network"
             # The checksum is computed here: the loop must not be held up by large files.
@@ -68,8 +78,6 @@ def _run_trial(
 
     try:
         session.run(request, tell)
-    except (EOFError, BrokenPipeError):
-        raise
     except Exception as error:
         channel.send(session.failure(error))
 
@@ -87,9 +95,7 @@ def worker_main(
 ) -> None:
     """Serve each of the connections, one a lane, until the loop is gone. The limit of memory is for
     the whole process, however many trials it trains."""
-    # These may reach the whole process group; what becomes of a trial is the loop's decision.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    _outlive_signals()
     _start_thread(_end_with_loop, lifeline)
     load_settings()  # the environment's passwords are known from here on
     mask_output()  # a network of the user's may print
@@ -105,6 +111,25 @@ def worker_main(
             _start_thread(_serve_beside, session, connection, setup.artifacts)
         for session in sessions[:1]:
             serve(session, connections[0], setup.artifacts)
+
+
+def _outlive_signals() -> None:
+    """Signals may reach the whole process group; what becomes of a trial is the loop's decision."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Processes inherit what is ignored and blocked, and `terminate` must end those that a user's
+    # function starts. Programs that they run get no handler of ours.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, [signal.SIGTERM])
+    unblock = functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+    def end_by_it() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
+
+    # Blocked meanwhile: a process that is ended at once must not meet our handler.
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=end_by_it)
+    unblock()
 
 
 def _start_thread(function: Any, *arguments: object) -> None:
@@ -160,4 +185,4 @@ def _end_with_loop(lifeline: Connection) -> None:
     try:
         lifeline.recv_bytes()
     except (EOFError, OSError):
-        os._exit(0)
+        end_with_children([os.getpid()])
