@@ -48,7 +48,7 @@ def compare(tuner, untried, tmp_path, monkeypatch):
     """compare(*words) runs the command on mine.yaml; its trials are toys."""
     (tmp_path / "mine.yaml").write_text(FILE)
     (tmp_path / "grid.yaml").write_text(GRID)
-    (tmp_path / "toy.py").write_text("")
+    (tmp_path / "toy.py").write_text("def build(params, input_shape, outputs): ...\n")
     Bench.write_data(tmp_path / "points.npz")
     monkeypatch.setattr("tuner.reports.comparisons.train", functools.partial(train, entry=TOY))
     return lambda *words: tuner(*COMPARE, *words)

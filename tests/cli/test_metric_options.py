@@ -51,7 +51,7 @@ OWN = [*CREATE, "--metric", "cost.py:cost", "--direction", "minimize"]
 @pytest.fixture
 def folder(tuner, untried, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    (tmp_path / "toy.py").write_text("")
+    (tmp_path / "toy.py").write_text("def build(params, input_shape, outputs): ...\n")
     (tmp_path / "cost.py").write_text(COST)
     (tmp_path / "prices.py").write_text(PRICES)
     Bench.write_data(tmp_path / "points.npz")
