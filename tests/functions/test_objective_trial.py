@@ -15,6 +15,8 @@ from tuner.errors import NetworkError, SpecError, TrialPruned
 from tuner.functions.calls import Call
 from tuner.functions.objective_trial import ObjectiveTrial, run_objective
 from tuner.functions.trial_files import OwnFiles
+from tuner.manage.creation import create_study
+from tuner.manage.wanted_study import wanted_study
 from tuner.storage.studies import load_study
 from tuner.storage.trials import enqueue, find_trial
 from tuner.study.engines import OWN_CODE
@@ -299,3 +301,10 @@ def test_what_trained_it_is_the_objective_itself() -> None:
 
     assert run_objective(call(objective, told)).engine == OWN_CODE
     assert [event.engine for event in told.events if isinstance(event, Report)] == [OWN_CODE]
+
+
+def test_a_metric_of_a_compiled_model_needs_its_direction(studies: ObjectiveStudies) -> None:
+    studies.write("def build(params, input_shape, outputs): ...")
+    options = {"network": "objectives.py:build", "data": "digits", "metric": "val_profit"}
+    with pytest.raises(SpecError, match="model is compiled with, say --direction too"):
+        create_study(wanted_study("own", **options), studies.settings, lambda: studies.store)
