@@ -31,6 +31,7 @@ CALLS: dict[str, list[list[str]]] = {
     "study best": [[], ["--save", "x.keras"]],
     "study export": [[], ["--format", "json"]],
     "study code": [[], ["unknown"]],
+    "study import": [["results.csv", "--into", "s"], ["results.csv", "--into", "unknown"]],
     "study repair": [[], ["unknown"]],
     "study stop": [[], ["unknown"]],
     "study plot": [["history"], ["unknown"]],

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 from toy_study import Bench
-from toy_training import PARAMETERS, TOY, score_at
+from toy_training import CODE, PARAMETERS, TOY, score_at
 
 from tuner.reports.comparisons import train
 from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
@@ -48,7 +48,7 @@ def compare(tuner, untried, tmp_path, monkeypatch):
     """compare(*words) runs the command on mine.yaml; its trials are toys."""
     (tmp_path / "mine.yaml").write_text(FILE)
     (tmp_path / "grid.yaml").write_text(GRID)
-    (tmp_path / "toy.py").write_text("def build(params, input_shape, outputs): ...\n")
+    (tmp_path / "toy.py").write_text(CODE)
     Bench.write_data(tmp_path / "points.npz")
     monkeypatch.setattr("tuner.reports.comparisons.train", functools.partial(train, entry=TOY))
     return lambda *words: tuner(*COMPARE, *words)

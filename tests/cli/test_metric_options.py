@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from stored_spec import change_spec
 from toy_study import Bench
-from toy_training import TOY
+from toy_training import CODE, TOY
 
 from tuner.manage.stored_functions import user_metrics
 from tuner.reports.comparisons import train
@@ -51,7 +51,7 @@ OWN = [*CREATE, "--metric", "cost.py:cost", "--direction", "minimize"]
 @pytest.fixture
 def folder(tuner, untried, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    (tmp_path / "toy.py").write_text("def build(params, input_shape, outputs): ...\n")
+    (tmp_path / "toy.py").write_text(CODE)
     (tmp_path / "cost.py").write_text(COST)
     (tmp_path / "prices.py").write_text(PRICES)
     Bench.write_data(tmp_path / "points.npz")

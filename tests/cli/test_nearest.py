@@ -32,7 +32,8 @@ OPTIONS = {
     "--stroage x study list": "--stroage; did you mean --storage? see tuner --help",
     "study list --storage x": "--storage here; it stands between tuner and study list",
     "optimize --epochs 3": "--epochs; it is an option of: tuner study create",
-    "optimize --metric val_f1": "--metric; it is an option of: tuner study create",
+    "optimize --metric val_f1": "--metric; it is an option of: tuner study create, "
+    "or tuner study import",
     "compare --record val_f1": "--record; it is an option of: tuner study create",
     "optimize --populatio 3": "--populatio; see tuner optimize --help",
     "optimize --zzzzz": "--zzzzz; see tuner optimize --help",

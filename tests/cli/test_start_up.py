@@ -57,6 +57,7 @@ COMMANDS = [
     ["study", "stop"],
     ["study", "delete"],
     ["optimize"],
+    ["study", "import"],
     ["compare"],
     ["predict"],
     ["evaluate"],

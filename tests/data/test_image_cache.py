@@ -65,6 +65,8 @@ def test_processes_decode_what_one_does(files: list[ImageFile], settings: Settin
     np.testing.assert_array_equal(np.asarray(decoded.rows), expected)
     assert decoded.broken == {11: "is no image that can be read"}
     assert decoded.modes == {"RGB": 39}
+    small = decoded_images(files, ImageForm((3, 3)), settings, "photos")
+    assert small.resized == 39
 
 
 @pytest.mark.usefixtures("many")
@@ -88,6 +90,8 @@ def test_a_changed_file_and_another_form_are_other_pixels(
     files: list[ImageFile], settings: Settings
 ) -> None:
     decoded_images(files, ImageForm(), settings, "photos")
+    small = decoded_images(files, ImageForm((3, 3)), settings, "photos")
+    assert small.rows.shape == (40, 3, 3, 3)
     grey = decoded_images(files, ImageForm((3, 3), grayscale=True), settings, "photos")
     assert grey.rows.shape == (40, 3, 3, 1)
     path = Path(files[0].path)

@@ -97,6 +97,15 @@ def test_a_turned_photo_is_made_smaller(tmp_path: Path) -> None:
     assert small[11:].min() > 247
 
 
+def test_smaller_images_are_means(tmp_path: Path) -> None:
+    """Of lines that are black and white by turns no pixel stays black or white."""
+    lines = np.zeros((64, 64, 3), np.uint8)
+    lines[::2] = 255
+    Image.fromarray(lines).save(tmp_path / "a.png")
+    small = decoded(tmp_path / "a.png", 3, 8, 8)
+    assert np.abs(small.astype(int) - 127).max() <= 9
+
+
 def test_other_sizes_are_refused_or_stretched(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.full((6, 4, 3), 77, np.uint8)).save(path)

@@ -12,6 +12,7 @@ from tuner.data import Dataset, describe_dataset, preparation_of
 from tuner.data.dataset_files import open_dataset, save_dataset
 from tuner.data.preparing import network_inputs
 from tuner.errors import DatasetError
+from tuner.preparation.text_words import learn_vocabulary
 
 Load = Callable[..., Dataset]
 
@@ -75,6 +76,25 @@ def test_texts_that_cannot_be_tokens_are_refused(load: Load, tmp_path: Path) -> 
         load(f"{blank}:kind", text="tokens", columns={"body": "text"})
 
 
+def test_a_text_counts_as_often_as_rows_hold_it() -> None:
+    texts, counts = ["a a b", "b c", "c d d d", ""], [3, 5, 2, 1]
+    repeated = [text for text, count in zip(texts, counts, strict=True) for _ in range(count)]
+    words, rows, lengths = learn_vocabulary(texts, counts, 3)
+    assert (words, rows) == learn_vocabulary(repeated, [1] * len(repeated), 3)[:2]
+    assert dict(zip(words, rows, strict=True)) == {"b": 8, "c": 7, "d": 2}
+    assert lengths.tolist() == [3, 2, 4, 0]
+
+
+def test_what_is_said_of_texts_counts_rows(load: Load, tmp_path: Path) -> None:
+    rows = ["a b c d e", "a b c d e f"] * 60
+    pd.DataFrame({"body": rows, "kind": ["x", "y"] * 60}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load(f"{tmp_path / 't.csv'}:kind", text="tokens", steps=5, columns={"body": "text"})
+    (note,) = [note for note in dataset.notes if note.startswith("body: texts")]
+    assert "texts of 5 to 6 words" in note
+    share = 100 * np.mean(dataset.train.y == 1)  # those of kind y have six
+    assert f"cut at 5 words ({share:.2g} % are longer)" in note
+
+
 def sequences(count: int = 60, channels: int = 2) -> list[np.ndarray]:
     draw = np.random.default_rng(0)
     return [draw.normal(5, 2, (n, channels)) for n in draw.integers(1, 9, count)]
@@ -124,7 +144,39 @@ def test_longer_sequences_are_cut(load: Load, tmp_path: Path) -> None:
     save_with_lengths(tmp_path / "a.npz", sequences())
     dataset = load(tmp_path / "a.npz", steps=3)
     assert dataset.input_shape == (3, 3)
-    assert any("longer ones are cut" in note for note in dataset.notes)
+    lengths = [len(held) for held in sequences()]
+    cut = sum(length > 3 for length in lengths)
+    assert any(f"; {cut} longer ones are cut" in note for note in dataset.notes)
+    again = preparation_of(dataset).prepare(sequences()).inputs
+    assert again[..., -1].sum(axis=1).tolist() == [min(length, 3) for length in lengths]
+    facts = describe_dataset(dataset)["steps"]
+    assert (facts["shortest"], facts["longest"], facts["of"]) == (1, 3, 3)
+
+
+def test_later_sequences_of_another_form_are_refused_or_taken(load: Load, tmp_path: Path) -> None:
+    save_with_lengths(tmp_path / "a.npz", sequences())
+    preparation = preparation_of(load(tmp_path / "a.npz"))
+    empty = preparation.prepare([np.empty((0, 2)), np.ones((4, 2))]).inputs
+    assert empty[..., -1].sum(axis=1).tolist() == [0, 4]
+    for channels in (1, 3):
+        with pytest.raises(DatasetError, match=f"{channels} channels, the network takes 2"):
+            preparation.prepare([np.ones((2, channels)), np.ones((4, channels))])
+    (tmp_path / "one.py").write_text(
+        "def load():\n    return [[1.0] * (1 + n % 3) for n in range(60)], [0, 1] * 30\n"
+    )
+    one = preparation_of(load(f"{tmp_path / 'one.py'}:load"))
+    flat = one.prepare(np.ones((2, 2))).inputs  # rows of numbers, one channel
+    assert flat.shape == (2, 3, 2)
+    assert flat[..., -1].sum(axis=1).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("lengths", [[9, 1], [-1, 1], [1], [[1, 1]], [1.0, 1.0]])
+def test_lengths_that_do_not_fit_are_refused(
+    load: Load, tmp_path: Path, lengths: list[object]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 8, 2)), lengths=lengths, y=[0, 1])
+    with pytest.raises(DatasetError, match=r"a\.npz.*: lengths must"):
+        load(tmp_path / "a.npz")
 
 
 def test_arrays_are_what_kind_says(load: Load, tmp_path: Path) -> None:
@@ -137,6 +189,9 @@ def test_arrays_are_what_kind_says(load: Load, tmp_path: Path) -> None:
     assert (steps.input_shape, steps.input_kind) == ((7, 1), "sequence")
     with pytest.raises(DatasetError, match="the network knows the numbers 0 to 19"):
         preparation_of(tokens).prepare(np.full((1, 7), 20))
+    assert load(tmp_path / "a.npz", kind="tokens", vocabulary=20).vocabulary_size == 20
+    with pytest.raises(DatasetError, match=r"holds the token 19, .* give --vocabulary 20"):
+        load(tmp_path / "a.npz", kind="tokens", vocabulary=19)
     np.savez(tmp_path / "b.npz", x=draw.random((60, 7)), y=np.arange(60) % 2)
     with pytest.raises(DatasetError, match="tokens are whole numbers from 0"):
         load(tmp_path / "b.npz", kind="tokens")

@@ -102,8 +102,12 @@ def test_inputs_are_prepared_each_by_itself_and_kept(tmp_path: Path) -> None:
     assert again.inputs["person"].columns == data.inputs["person"].columns
     for name, rows in data.train.x.parts.items():
         np.testing.assert_array_equal(again.train.x.parts[name], rows)
-    whole = again.for_test()
-    assert len(whole.train.x) == len(whole.train.y) == len(data.train) + len(data.validation)
+    whole = again.for_test().train
+    split = (data.train, data.validation)
+    np.testing.assert_array_equal(whole.y, np.concatenate([part.y for part in split]))
+    for name, rows in whole.x.parts.items():
+        expected = np.concatenate([part.x.parts[name] for part in split])
+        np.testing.assert_array_equal(np.asarray(rows), expected)
 
 
 def test_later_rows_become_what_the_network_was_trained_on() -> None:
@@ -147,6 +151,39 @@ def test_archives_name_inputs_and_targets() -> None:
     assert len(parts.test) == 20
 
 
+def test_heads_are_told_apart_by_name_in_every_part(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "x = np.arange(40.0).reshape(-1, 1)\n"
+        "high, low = 1000 + x[:, 0], x[:, 0] / 1000\n"
+        "def load():\n"
+        "    train = x, {'high': high, 'low': low}\n"
+        "    return train, (x, {'low': low, 'high': high})\n"
+    )
+    data = load(f"{tmp_path / 'mine.py'}:load")
+    for split in data.splits.values():
+        for head in data.heads:
+            y = split.y.parts[head.name] + head.shift
+            expected = np.asarray(split.x)[:, 0]
+            expected = 1000 + expected if head.name == "high" else expected / 1000
+            np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+def test_each_value_has_a_shift_of_its_own() -> None:
+    data = load("t.csv:stamp,price")
+    stamp, price = data.target_shift
+    assert stamp > 1.6e9
+    assert price == 0
+    assert data.train.y.shape[1] == 2
+    trained = data.target_scaling.apply(data.train.y)
+    np.testing.assert_allclose(trained.mean(axis=0), 0, atol=1e-4)
+    given = np.concatenate([split.y for split in data.splits.values()])
+    given = given + np.array([stamp, price])
+    np.testing.assert_allclose(
+        given[np.argsort(given[:, 1])], TABLE.sort_values("price")[["stamp", "price"]], rtol=1e-6
+    )
+
+
 def test_a_label_of_a_row_that_has_several() -> None:
     data = load("t.csv:red,big")
     network = describe_network(data, "val_loss", StudyOrigin("s", "u"), 0, {})
@@ -161,7 +198,8 @@ def test_metrics_of_many_weightings_equal_those_of_repeated_rows(name: str) -> N
     draw, metric = np.random.default_rng(1), METRICS[name]
     task = metric.tasks[0]
     y = draw.integers(0, 2, (40, 3)) if task == "multilabel" else draw.normal(5, 1, (40, 3))
-    predictions = (0.6 * y + 0.4 * draw.random((40, 3))).astype(np.float32)
+    predictions = (0.3 * y + 0.7 * draw.random((40, 3))).astype(np.float32)
+    assert len({metric.function(y[:, [k]], predictions[:, [k]], task) for k in range(3)}) > 1
     weights = draw.integers(0, 3, (4, 40)).astype(np.float64)
     assert metric.weighted is not None and metric.function is not None
     values = metric.weighted(WeightedRows(ScoredRows(y, predictions, task), weights))

@@ -26,6 +26,7 @@ from tuner.study.messages import (
 )
 
 GO_ON = Reply()
+MOST_AUC = Goal("val_auc", "maximize")
 
 
 class Trial:
@@ -38,7 +39,11 @@ class Trial:
         self.session: FunctionSession | None = None
 
     def run(
-        self, body: str, attempt: int = 1, answer: Callable[[int], Reply] = lambda epoch: GO_ON
+        self,
+        body: str,
+        attempt: int = 1,
+        answer: Callable[[int], Reply] = lambda epoch: GO_ON,
+        goal: Goal = MOST_AUC,
     ) -> Any:
         """The last event of a function with this body."""
         lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
@@ -50,7 +55,7 @@ class Trial:
             "mine.py:train",
             {"x": 0.5},
             seed=7,
-            goal=Goal("val_auc", "maximize"),
+            goal=goal,
             checkpoints=Checkpoints(self.artifacts, attempt),
             number=4,
         )
@@ -85,6 +90,12 @@ def test_the_best_report_is_the_score(trial: Trial) -> None:
     assert ended.network == ""
 
 
+def test_less_may_be_better(trial: Trial) -> None:
+    body = "best = [trial.report(n, loss=v) for n, v in ((1, -2), (2, -3), (3, -1))]\n"
+    ended = trial.run(body + "assert best == [True, True, False]", goal=Goal("loss", "minimize"))
+    assert (ended.score, ended.best_epoch) == (-3.0, 2)
+
+
 @pytest.mark.parametrize("returned", ["0.25", "{'val_auc': 0.25, 'other': 3}"])
 def test_a_returned_value_is_reported(trial: Trial, returned: str) -> None:
     ended = trial.run(f"return {returned}", answer=lambda epoch: Reply(prune=True))
@@ -105,6 +116,12 @@ def test_a_pruned_trial_ends_as_pruned_though_its_function_goes_on(
 def test_a_stopped_trial_tells_nothing_more(trial: Trial) -> None:
     body = "for epoch in (1, 2, 3):\n    try: trial.report(epoch, val_auc=1)\n    except: pass"
     trial.run(body, answer=lambda epoch: Reply(stop=True, checkpoint=True))
+    assert [type(event) for event in trial.events] == [Report]
+
+
+def test_what_a_stopped_function_raises_on_its_way_out_is_no_failure(trial: Trial) -> None:
+    body = "try:\n    trial.report(1, val_auc=1)\nfinally:\n    raise ValueError('of the user')"
+    trial.run(body, answer=lambda epoch: Reply(stop=True))
     assert [type(event) for event in trial.events] == [Report]
 
 
@@ -201,6 +218,19 @@ def test_an_attempt_that_begins_anew_counts_only_its_own(trial: Trial) -> None:
     ended = trial.run("trial.report(1, val_auc=0.5)", attempt=2)
     assert isinstance(ended, Ended)
     assert (ended.score, ended.best_epoch, ended.network) == (0.5, 1, "")
+
+
+def test_an_epoch_that_is_reported_again_counts_anew(trial: Trial) -> None:
+    first = "trial.report(1, val_auc=0.2)\ntrial.report(2, val_auc=0.9)"
+    trial.run(first, answer=lambda epoch: Reply(stop=epoch == 2))
+    trial.run("trial.report(2, val_auc=0.3)", attempt=2, answer=lambda epoch: Reply(stop=True))
+    ended = trial.run("trial.report(3, val_auc=0.1)", attempt=3)
+    assert (ended.score, ended.best_epoch) == (0.3, 2)
+    ended = trial.run("trial.report(2, val_auc=0.1)", attempt=4)
+    assert (ended.score, ended.best_epoch) == (0.2, 1)
+    trial.run("trial.report(1, val_auc=0.05)", attempt=5, answer=lambda epoch: Reply(stop=True))
+    ended = trial.run("trial.report(3, val_auc=0.01)", attempt=6)  # 2 has not come since then
+    assert (ended.score, ended.best_epoch) == (0.05, 1)
 
 
 def test_what_is_pickled_names_the_users_file(trial: Trial, tmp_path: Path) -> None:

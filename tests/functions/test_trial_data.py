@@ -43,6 +43,12 @@ def test_a_function_gets_the_rows_as_they_are_but_for_the_test_split(setup: Work
     assert len(data.y_train) + len(data.y_val) < ROWS
     assert data.x_train.mean() > 50  # scaled ones would be around 0
     assert set(data.y_val) == {0, 1}
+    x, y = (np.load(setup.data.parent / "points.npz")[name] for name in "xy")
+    seen = [(data.x_train, data.y_train), (data.x_val, data.y_val)]
+    rows = [row for inputs, _ in seen for row in inputs.tolist()]
+    numbers = [x.tolist().index(row) for row in rows]
+    assert len(set(numbers)) == len(rows) < ROWS
+    assert y[numbers].tolist() == [number for _, targets in seen for number in targets]
 
 
 @pytest.mark.parametrize(("shape", "is_described"), [((None, 3), True), ((None, 4), False)])

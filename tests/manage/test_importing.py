@@ -8,8 +8,11 @@ from optuna.trial import TrialState, create_trial
 from toy_study import ANY_X, any_of, toy_spec
 
 from tuner.storage import open_store
+from tuner.storage.imported_trials import ImportedTrial, write_imported
 from tuner.storage.studies import create_study, load_study
 from tuner.storage.trials import list_trials, trial_curve
+from tuner.study.ends import TrialEnd
+from tuner.study.spec import Choice
 
 
 @pytest.fixture
@@ -94,6 +97,30 @@ def test_a_source_is_imported_once(tuner, store, optuna_url):
     assert len(trials_of(store)) == 3
 
 
+def test_of_two_imports_at_once_one_writes(store):
+    """Neither has seen the other's marks."""
+    trial = ImportedTrial("old, trial 0", 0.9, TrialEnd.IMPORTED, mark="m")
+    for _ in range(2):
+        write_imported(store, load_study(store, "toy"), [trial])
+    assert len(trials_of(store)) == 1
+
+
+def test_epochs_are_where_the_study_reports_them(store):
+    spec = load_study(store, "toy").spec.model_copy(
+        update={"train_rows": 40_000, "pruner": Choice(name="median")}
+    )
+    study = create_study(store, "parts", spec)
+    curve = {1: {"val_accuracy": 0.5}, 3: {"val_accuracy": 0.75}}
+    trial = ImportedTrial("old, trial 0", 0.75, TrialEnd.IMPORTED, mark="m", curve=curve)
+    write_imported(store, study, [trial])
+    (written,) = list_trials(store, study)
+    assert store.optuna.get_trial(written.trial_id).intermediate_values == {4: 0.5, 12: 0.75}
+    assert [(row.step, row.epoch) for row in trial_curve(store, study, written)] == [
+        (4, 1),
+        (12, 3),
+    ]
+
+
 def test_a_moved_table_with_more_rows_adds_those(tuner, store, tmp_path):
     (tmp_path / "old.csv").write_text("x,kind,value\n0.5,a,0.9\n0.5,a,0.9\n")
     tuner("study", "import", "old.csv")
@@ -101,6 +128,7 @@ def test_a_moved_table_with_more_rows_adds_those(tuner, store, tmp_path):
     done = tuner("study", "import", "new.csv")
     assert "1 trial of table" in done.out
     assert "2 were there already" in done.out
+    assert [trial.value for trial in trials_of(store)] == [0.9, 0.9, 0.8]
 
 
 def test_imported_trials_are_counted_apart_and_take_no_slot(tuner, store, tmp_path):

@@ -193,7 +193,7 @@ def test_an_equal_network_does_not_replace_the_champion(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote(bench)
-    monkeypatch.setattr(champions, "difference", lambda *_: Estimate(0.0, 0.0, 0.0))
+    monkeypatch.setattr(champions, "difference", lambda *_, **__: Estimate(0.0, 0.0, 0.0))
     with pytest.raises(NotPromoted, match="equals the champion models:/good/1 in test accuracy"):
         promote(bench, "bad", name="good")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from toy_study import Bench
+from toy_training import CODE
 
 from tuner.storage import open_store
 
@@ -14,7 +15,7 @@ from tuner.storage import open_store
 def bench(tmp_path: Path, made_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     shutil.copy(made_tables, tmp_path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "toy.py").write_text("")  # the code that toy studies say they have
+    (tmp_path / "toy.py").write_text(CODE)
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     yield Bench(tmp_path, store)
     store.close()

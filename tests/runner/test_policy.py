@@ -1,6 +1,7 @@
 """What is decided about a trial: no database, no worker, no clock."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_a_pruned_trial_stops_with_its_running_best(stopping: bool) -> None:
 )
 def test_a_search_that_stops_waits_for_a_checkpoint(of: Report, reply: Reply) -> None:
     assert after_report(of, search_is_stopping=True) == Decision(reply)
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_a_trial_that_ends_itself_is_told_and_is_stopped_only_with_its_search(
+    is_pruned: bool,
+) -> None:
+    of = replace(report(epoch=3), advisory=True)
+    assert after_report(of, is_pruned) == Decision(Reply(prune=is_pruned))
+    assert after_report(of, is_pruned, search_is_stopping=True) == Decision(STOP_WITH_CHECKPOINT)
+
+
+def test_a_trial_that_has_pruned_itself_needs_no_score() -> None:
+    ended = Ended(TrialEnd.PRUNED, None, None, 2, 0)
+    decision = policy.after_training(ended, save_to=MODEL.path)
+    assert decision == Decision(STOP, Ending(TrialEnd.PRUNED, Fate.PRUNED, ended))
 
 
 @pytest.mark.parametrize(

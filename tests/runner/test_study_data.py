@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from toy_study import toy_spec
+from toy_training import CODE as TOY_CODE
 
-from tuner.data import dataset as dataset_module
-from tuner.data import load_dataset, save_dataset
+from tuner.data import dataset_files, load_dataset, save_dataset
 from tuner.data import rows as scratch_module
 from tuner.errors import CodeError, DatasetError, SpecError
 from tuner.manage.creation import check_code, trust_own_code
@@ -153,7 +153,7 @@ def test_the_user_s_own_network_needs_no_file(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = project.home / toy_spec().space.network.partition(":")[0]
-    network.write_text("")
+    network.write_text(TOY_CODE)
     spec = project.made_here(replace_data(toy_spec(), project))
     check_code(spec, project.settings)
     monkeypatch.chdir(project.elsewhere)
@@ -287,7 +287,7 @@ def test_a_disk_that_fills_up_is_one_line(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(dataset_module, "_save", fail)
+    monkeypatch.setattr(dataset_files, "_save", fail)
     with pytest.raises(DatasetError, match=r"are free on that disk; make room") as caught:
         save_dataset(dataset, project.home / "kept")
     assert "\n" not in str(caught.value)

@@ -59,11 +59,11 @@ _OF_NETWORK: dict[str, dict[str, Any]] = {
 
 
 def make_dataset(task: str = "classes", rows: int = ROWS, images: bool = False) -> Dataset:
-    """A learnable target of three classes, two, or numbers around 20; x holds uint8 images (3, 4)
-    that share one scale, or 6 float32 columns of different scales."""
+    """A learnable target of three classes, two, three labels, or numbers around 20; x holds uint8
+    images (3, 4) that share one scale, or 6 float32 columns of different scales."""
     splits = {part: _rows(task, n, images, seed) for part, n, seed in _parts(rows)}
     y = splits["train"].y
-    labels = {"classes": ("a", "b", "c"), "binary": ("no", "yes"), "regression": ()}[task]
+    labels = {"binary": ("no", "yes"), "regression": ()}.get(task, ("a", "b", "c"))
     return Dataset(
         name=f"{task}-test",
         task=task,  # type: ignore[arg-type]
@@ -89,6 +89,9 @@ def _rows(task: str, rows: int, images: bool, seed: int) -> Split:
         x = (hidden * np.geomspace(0.1, 10, 6) + np.arange(6)).astype(np.float32)
     if task == "regression":
         return Split(x, (3 * signal + 20).astype(np.float32))
+    if task == "multilabel":
+        given = np.stack([signal > -0.7, signal > 0.7, hidden[:, 2] > 0], axis=1)
+        return Split(x, given.astype(np.float32))
     return Split(x, np.digitize(signal, [-0.7, 0.7] if task == "classes" else [0]).astype(np.int32))
 
 

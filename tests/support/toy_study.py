@@ -20,7 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 from fork_server import Forked, start_loop
 from optuna.storages._rdb import storage as rdb
-from toy_training import NETWORK, PARAMETERS, TOY
+from toy_training import CODE, NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
 from tuner.manage.creation import trust_own_code
@@ -78,7 +78,7 @@ def toy_spec(
         "direction": "maximize",
         "sampler": Choice(name="random"),
         "pruner": Choice(name="none"),
-        "code": {NETWORK.partition(":")[0]: CodeFile.of(b"")},
+        "code": {NETWORK.partition(":")[0]: CodeFile.of(CODE.encode())},
     }
     return StudySpec(**defaults | options)
 

@@ -41,6 +41,9 @@ from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, id
 from tuner.workers import EntryPoint
 
 NETWORK = "toy.py:build"
+CODE = (
+    "def build(params, input_shape, outputs): ...\n"  # of the file that toy studies say they have
+)
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
 # pytest: every worker imports the main module of its loop anew, which here is that. Then what this
 # module imports: the fork server of Python 3.11 does not find the module itself, whose folder only

@@ -137,6 +137,7 @@ def server(search: Search, client: Client, tracking_uri: str, tmp_path: Path) ->
         yield server
     finally:
         server.stop()
+        client.delete_registered_model("churn")  # the store is that of other tests too
 
 
 @pytest.mark.tensorflow

@@ -153,15 +153,30 @@ def test_a_compiled_model_has_the_curve_of_plain_keras(
     assert ended.score == max(each["val_accuracy"] for each in reports(curve))
 
 
+def weights(session: TrainingSession) -> list[np.ndarray]:
+    """Of the trial that has ended."""
+    assert session._fit_trial is not None
+    return session._fit_trial.program.weights()
+
+
 def test_an_interrupted_trial_goes_on_with_the_same_curve(
     open_net: Callable[..., TrainingSession], tmp_path: Path
 ) -> None:
+    """Its best epoch is the first: the second attempt has its weights from the checkpoint."""
     text = NET + dedent("""
+        class Falling(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                logs["val_fall"] = -float(epoch)
+
         def callbacks(params):
-            return [keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=10.0)]
+            lower = keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=10.0)
+            return [lower, Falling()]
     """)
-    of = request(epochs=4, dropout=0.5, dropout_seed=3)
-    whole = reports(told(open_net(text), of))
+    of = request(epochs=4, goal=Goal("val_fall", "maximize"), dropout=0.5, dropout_seed=3)
+    uninterrupted = open_net(text)
+    *events, ended = told(uninterrupted, of)
+    whole = reports(events)
+    assert isinstance(ended, Ended) and ended.best_epoch == 1
 
     def attempt(number: int, known: int) -> TrialRequest:
         store = FolderArtifacts(tmp_path)
@@ -176,17 +191,44 @@ def test_an_interrupted_trial_goes_on_with_the_same_curve(
         return Reply()
 
     first = told(session, attempt(1, 0), stop_after_two)
-    resumed, *rest = told(open_net(text), attempt(2, 2))
+    second = open_net(text)
+    resumed, *rest = told(second, attempt(2, 2))
     assert resumed == Resumed(2)
+    of_first_epoch = open_net(text)
+    told(of_first_epoch, replace(of, params=of.params | {"epochs": 1}))
+    for each in (second, uninterrupted):
+        for ours, expected in zip(weights(each), weights(of_first_epoch), strict=True):
+            np.testing.assert_array_equal(ours, expected)
     assert reports(first) + reports(rest) == whole
     assert whole[-1]["learning_rate"] < whole[0]["learning_rate"]
 
 
-def test_a_trial_that_is_stopped_in_its_first_epoch_tells_nothing_more(
+def test_reports_inside_the_first_epoch_change_nothing(
     open_net: Callable[..., TrainingSession],
 ) -> None:
+    of = request(epochs=1)
+    (alone,) = reports(told(open_net(), of))
+    *events, _ = told(open_net(), replace(of, first_epoch_reports=3))
+    parts = [event for event in events if isinstance(event, Report)]
+    assert [(part.step, part.whole) for part in parts] == [(1, False), (2, False), (3, True)]
+    assert parts[-1].metrics == alone  # the running sums of the epoch too
+
+
+def test_a_trial_that_is_stopped_in_its_first_epoch_tells_nothing_more(
+    open_net: Callable[..., TrainingSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     of = replace(request(epochs=3), first_epoch_reports=3)
-    (report,) = told(open_net(), of, lambda event: Reply(stop=True))
+    text = NET + dedent("""
+        class Closing(keras.callbacks.Callback):
+            def on_train_end(self, logs=None):
+                open("closed", "w").close()
+
+        def callbacks(params):
+            return [Closing()]
+    """)
+    monkeypatch.chdir(tmp_path)
+    (report,) = told(open_net(text), of, lambda event: Reply(stop=True))
+    assert (tmp_path / "closed").exists()
     assert isinstance(report, Report)
     assert (report.epoch, report.whole, report.step) == (1, False, 1)
     assert report.metrics.keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}

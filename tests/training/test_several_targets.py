@@ -19,6 +19,7 @@ from tuner.data.named_rows import NamedRows
 from tuner.data.scaling import IDENTITY, fit_scaling
 from tuner.networks.custom import CustomNetwork
 from tuner.study.messages import Ended, Goal, Report
+from tuner.training.engines.fit import FitProgram
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -224,3 +225,46 @@ def test_inputs_and_heads_by_name_train_as_in_keras() -> None:
     assert report.metrics["val_kind_f1"] == pytest.approx(expected)
     parts = [report.metrics[f"val_{h.name}_loss"] * h.weight for h in dataset.heads]
     assert report.metrics["val_loss"] == pytest.approx(sum(parts), rel=1e-5)
+
+
+def compiled_heads() -> Any:
+    """Heads whose losses take targets in different forms; `kind` comes before its softmax."""
+    inputs = {"a": keras.Input((2,), name="a"), "b": keras.Input((2, 2), name="b")}
+    both = keras.layers.Concatenate()([inputs["a"], keras.layers.Flatten()(inputs["b"])])
+    units = {"price": (1, None), "kind": (3, None), "tags": (2, "sigmoid")}
+    heads = {n: keras.layers.Dense(k, act, name=n)(both) for n, (k, act) in units.items()}
+    losses = {
+        "price": "mse",
+        "kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "tags": "binary_crossentropy",
+    }
+    model = keras.Model(inputs, heads)
+    model.compile("sgd", losses, run_eagerly=True)
+    return model
+
+
+def test_a_compiled_model_has_the_targets_and_predictions_of_each_head() -> None:
+    dataset, model = named_dataset(), compiled_heads()
+    program = FitProgram(model, dataset, None)
+    x, y, *_ = next(iter(program.training_batches(lambda: np.arange(ROWS, dtype=np.int32), 1, 16)))
+    assert {name: tuple(of_head.shape) for name, of_head in y.items()} == {
+        "price": (16, 1),
+        "kind": (16,),
+        "tags": (16, 2),
+    }
+    assert np.isfinite(model.train_on_batch(x, y)).all()
+    scaled = {
+        name: part.scaling.apply(np.asarray(dataset.validation.x.parts[name]))
+        for name, part in dataset.input_parts.items()
+    }
+    outputs = {name: np.asarray(of_head) for name, of_head in model(scaled).items()}
+    exponentials = np.exp(outputs["kind"])
+    expected = outputs | {
+        "price": outputs["price"][:, 0],
+        "kind": exponentials / exponentials.sum(axis=1, keepdims=True),
+    }
+    exported = program.exported()(dataset.validation.x.parts)
+    for name, predictions in program.predictions().items():
+        np.testing.assert_allclose(predictions, expected[name], rtol=1e-4, atol=1e-6)
+        of_export = np.asarray(exported[name]).reshape(predictions.shape)
+        np.testing.assert_allclose(of_export, predictions, rtol=1e-4, atol=1e-5)

@@ -395,7 +395,7 @@ def show_best(
         say(f"\nwrote {save} ({source})")
     if not as_json and predicts(row, network_suffix(row, trial)):
         network = in_command(row.name) if save is None else save
-        say(f"\nnext: {command('predict', network, 'DATA')}")
+        say(f"next: {command('predict', network, 'DATA')}")
 
 
 def _save_network(

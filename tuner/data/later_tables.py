@@ -47,18 +47,8 @@ def choose_columns(
     The index is the first column if the network does not take it, such as an id. Raises
     DatasetError as `Preparation.choose_columns`, and for a target that is not there.
     """
-    preparation = request.preparation
-    several = request.target_columns
-    if several and target:
-        raise DatasetError(
-            f"{source}: the network has several targets; it looks for them by their names, "
-            f"{join_names(several)}: leave {target!r} out"
-        )
-    if target and target not in names:
-        raise DatasetError(
-            f"{source}: no column {target!r}{suggest_names(target, names)}; it has "
-            f"{join_names(names)}"
-        )
+    preparation, several = request.preparation, request.target_columns
+    _check_target(target, several, names, source)
     target = target or preparation.target or ""
     index = tuple(name for name in saved_index if name not in preparation.names)
     first = names[0] if names else ""
@@ -78,6 +68,20 @@ def choose_columns(
     targets = several if set(several) <= set(names) else ()
     chosen_target = target if with_target else None
     return ChosenColumns(tuple(rows), index, chosen_target, tuple(notes), targets)
+
+
+def _check_target(target: str, several: Sequence[str], names: Sequence[str], source: str) -> None:
+    """`several`: the targets of a network that has more than one, which it finds by their names."""
+    if several and target:
+        raise DatasetError(
+            f"{source}: the network has several targets; it looks for them by their names, "
+            f"{join_names(several)}: leave {target!r} out"
+        )
+    if target and target not in names:
+        raise DatasetError(
+            f"{source}: no column {target!r}{suggest_names(target, names)}; it has "
+            f"{join_names(names)}"
+        )
 
 
 def table_rows(

@@ -98,7 +98,8 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     rows, y = _split(set(raw.parts), target, spec, raw.source)
     prepared = {name: prepare_input(each, rows, target, settings) for name, each in inputs.items()}
     of_rows = split_weights(weights, rows, raw.source)
-    return _dataset(raw, spec, target, y, prepared, of_rows)
+    dataset = _dataset(raw, spec, target, y, prepared, of_rows)
+    return dataset if spec.reading == FIRST_READING else _with_warnings(dataset, prepared, y)
 
 
 def _load_windows(raw: Raw, spec: "DataSpec") -> Dataset:
@@ -106,7 +107,8 @@ def _load_windows(raw: Raw, spec: "DataSpec") -> Dataset:
     raw = replace(raw, notes=(*raw.notes, naive_forecast_note(windows)))
     inputs = {SINGLE: prepared_windows(windows)}
     dataset = _dataset(raw, spec, windows.target, windows.target.values, inputs, {})
-    return replace(dataset, window=windows.rule)
+    dataset = replace(dataset, window=windows.rule)
+    return _with_warnings(dataset, inputs, windows.target.values)
 
 
 def check_columns_named(spec: "DataSpec", inputs: Iterable[ReadInput], source: str) -> None:
@@ -146,7 +148,7 @@ def _dataset(
     target_shift, target_scaling = (0.0, IDENTITY) if heads else (only.shift, only.scaling)
     by_channel = single is not None and single.encoded.axes.by_channel
     shifts = whole.shift, target_shift
-    dataset = Dataset(
+    return Dataset(
         name=raw.name,
         task=target.task,
         train=splits["train"],
@@ -167,10 +169,6 @@ def _dataset(
         image_files=raw.image_files,
         skipped=raw.skipped,
     )
-    if spec.reading == FIRST_READING:
-        return dataset
-    warnings = _warn_of_losses(dataset, inputs, y["train"])
-    return replace(dataset, notes=(*warnings, *dataset.notes))
 
 
 def _reports_of(inputs: Mapping[str, PreparedInput]) -> tuple[ColumnReport, ...]:
@@ -206,10 +204,12 @@ def _target_column(
     )
 
 
-def _warn_of_losses(
-    dataset: Dataset, inputs: Mapping[str, PreparedInput], y: TargetValues
-) -> list[str]:
-    """Notes on values that training cannot tell apart, and on features that leak the target."""
+def _with_warnings(
+    dataset: Dataset, inputs: Mapping[str, PreparedInput], targets: Mapping[str, TargetValues]
+) -> Dataset:
+    """With notes on values that training cannot tell apart, and on features that leak the
+    target."""
+    y = targets["train"]
     shifts, losses, leaks = [], [], []
     for name, each in inputs.items():
         part, train = each.part, each.rows["train"]
@@ -221,7 +221,7 @@ def _warn_of_losses(
             found = leak_notes(Split(train, values), part.columns, part.features)
             leaks += [_under(name, _under(target_name, line)) for line in found]
     losses += [line for line in lost_targets(dataset, y) if line]
-    return [*shifts, *losses, *leaks]
+    return replace(dataset, notes=(*shifts, *losses, *leaks, *dataset.notes))
 
 
 def y_is_one(y: TargetValues) -> bool:

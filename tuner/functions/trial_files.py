@@ -4,13 +4,13 @@ import contextlib
 import os
 import pickle
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import NetworkError
 from tuner.study.artifacts import OWN_FOLDERS
 from tuner.study.messages import Checkpoints, TrialRequest, WorkerSetup
+from tuner.system.temporary_folders import OwnFolder
 
 _DIRECTORY, _SAVED = OWN_FOLDERS
 _KERAS = ".keras"
@@ -26,14 +26,14 @@ class OwnFiles:
 
     def __init__(self, checkpoints: Checkpoints | None) -> None:
         self._checkpoints = checkpoints
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: OwnFolder | None = None
         self._has_saved = False
 
     def _folder(self, name: str) -> Path:
         if self._checkpoints is not None:
             return self._checkpoints.artifacts.folder(name)
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tuner-trial-")
+            self._temporary = OwnFolder("tuner-trial-")
         folder = Path(self._temporary.name) / name
         folder.mkdir(exist_ok=True)
         return folder

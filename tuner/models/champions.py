@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
+from tuner.data.dataset import TargetPart
 from tuner.data.preparing import given_targets, head_of_target
 from tuner.errors import ArtifactError, NotPromoted, TrackingError
 from tuner.manage.stored_functions import user_metrics
@@ -22,13 +25,17 @@ from tuner.preparation.keras_file import read_description
 from tuner.preparation.predictions import count_rows
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
+from tuner.study import weighted_metrics
 from tuner.study.messages import rank
 from tuner.study.metrics import name_of
 from tuner.study.own_metrics import OwnMetric
+from tuner.study.weighted_metrics import ScoredRows, WeightedRows
 from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.model_registry import RegisteredVersion
 
 _Array = npt.NDArray[Any]
+
+LOSS = "loss"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Judge:
         self._own: dict[str, OwnFunction] = {
             name: OwnMetric(code) for name, code in user_metrics(settings, study.spec).items()
         }
+        if dataset.heads and self.metric == LOSS:
+            self._own[LOSS] = partial(summed_loss, dataset.heads)
         self._y = given_targets(dataset, dataset.test)
         self._outputs: dict[str, _Array] = {}
 
@@ -135,6 +144,21 @@ class Judge:
         )
         contains_0 = gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
         return f"{words}; the interval contains 0, so it may be chance" if contains_0 else words
+
+
+def summed_loss(heads: Sequence[TargetPart], y: Any, predictions: Any) -> float:
+    """The loss of all heads, as training has it without regularisation: the sum of theirs, each
+    times its weight, of scaled targets."""
+    return sum(
+        head.weight * _loss_of_head(head, y[head.name], predictions[head.name]) for head in heads
+    )
+
+
+def _loss_of_head(head: TargetPart, y: _Array, predictions: _Array) -> float:
+    if head.task == "regression":  # differences need no shift
+        return float(np.square((predictions - y) * head.scaling.scale).mean())
+    scored = ScoredRows(y, predictions, head.task)
+    return float(weighted_metrics.loss(WeightedRows(scored, np.ones((1, len(y)))))[0])
 
 
 def _refused(champion: RegisteredVersion) -> str:

@@ -21,6 +21,7 @@ from tuner.preparation.preparation import Findings, Prepared
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
+from tuner.system.names import command
 from tuner.system.temporary_folders import written_whole
 from tuner.values import join_names
 
@@ -203,7 +204,8 @@ class Model:
         network = self.description
         if network.preparation.window is not None:
             raise DatasetError(
-                "data: a forecast needs the rows behind it; compare with a file, by tuner evaluate"
+                "data: a forecast needs the rows behind it; compare with a file: "
+                f"{command('evaluate', 'MODEL', 'FILE')}"
             )
         rows, targets = _rows_and_targets(rows, target, network)
         request = RowRequest(

@@ -5,18 +5,22 @@ from tuner.networks.layers import first_weights, initialise
 from tuner.networks.registry import (
     add_target_shift,
     build_network,
+    by_head,
     dropout_rates,
     export_network,
+    layer_name,
     with_preparation,
 )
 
 __all__ = [
     "add_target_shift",
     "build_network",
+    "by_head",
     "dropout_rates",
     "export_network",
     "first_weights",
     "initialise",
+    "layer_name",
     "libraries",
     "with_preparation",
 ]

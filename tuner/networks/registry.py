@@ -99,7 +99,7 @@ def with_preparation(trained: Any, dataset: Any, head: Callable[[Any], Any] | No
         inputs[name], scaled[name] = _scaled_input(name, shape, part)
     given = scaled if named else scaled[""]
     outputs = arranged_outputs(trained, trained(arranged_inputs(trained, given)), dataset.outputs)
-    outputs = _by_head(_in_units, outputs, dataset) if head is None else head(outputs)
+    outputs = by_head(_in_units, outputs, dataset) if head is None else head(outputs)
     return keras.Model(inputs if named else inputs[""], outputs)
 
 
@@ -109,17 +109,17 @@ def _scaled_input(name: str, shape: tuple[int, ...], part: Any) -> tuple[Any, An
     raw = keras.Input(shape, name=name or "inputs", dtype=dtype)
     shifted = raw
     if part.shift is not None:
-        shifted = _add_values(-part.shift, _layer_name("input_offset", name))(raw)
+        shifted = _add_values(-part.shift, layer_name("input_offset", name))(raw)
     scale, offset = _as_lists(part.scaling.scale), _as_lists(part.scaling.offset)
-    scaling = keras.layers.Rescaling(scale, offset, name=_layer_name("scaling", name))
+    scaling = keras.layers.Rescaling(scale, offset, name=layer_name("scaling", name))
     return raw, scaling(shifted)
 
 
-def _layer_name(what: str, name: str) -> str:
+def layer_name(what: str, name: str) -> str:
     return f"{what}_{name}" if name else what
 
 
-def _by_head(change: Callable[[Any, Any, str], Any], outputs: Any, dataset: Any) -> Any:
+def by_head(change: Callable[[Any, Any, str], Any], outputs: Any, dataset: Any) -> Any:
     """The outputs of each head changed. `change`: takes outputs, what the data set says of the
     target, and the head's name, "" for a single one."""
     if not dataset.heads:
@@ -136,19 +136,19 @@ def _in_units(outputs: Any, target: Any, name: str) -> Any:
         np.asarray(each, np.float64) for each in (target.scaling.scale, target.scaling.offset)
     )
     factor, added = _as_lists(1.0 / scale), _as_lists(-offset / scale)
-    units = keras.layers.Rescaling(factor, added, name=_layer_name("units", name))
+    units = keras.layers.Rescaling(factor, added, name=layer_name("units", name))
     return _shifted_back(units(outputs), target, name)
 
 
 def _shifted_back(outputs: Any, target: Any, name: str) -> Any:
     if not np.any(target.shift):
         return outputs
-    return _add_values(np.asarray(target.shift), _layer_name("target_offset", name))(outputs)
+    return _add_values(np.asarray(target.shift), layer_name("target_offset", name))(outputs)
 
 
 def add_target_shift(outputs: Any, dataset: Any) -> Any:
     """Values in the target's units, of those without `Dataset.target_shift`."""
-    return _by_head(_shifted_back, outputs, dataset)
+    return by_head(_shifted_back, outputs, dataset)
 
 
 def _add_values(values: np.ndarray, name: str) -> keras.Layer:

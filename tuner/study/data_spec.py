@@ -11,6 +11,7 @@ from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind, HeadTask, TextForm, part_name_problem
 from tuner.search_space.parameter_types import format_value
 from tuner.study.metrics import Task
+from tuner.values import shown
 
 RowKind = Literal["sequence", "tokens"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
@@ -145,7 +146,7 @@ def read_image_size(value: Any) -> tuple[int, int]:
                 return height, width
     raise SpecError(
         f"image_size must be pixels from 1 to {_MOST_PIXELS}, such as 64, or 64x48 (height x "
-        f"width), got {value!r}"
+        f"width), got {shown(value)}"
     )
 
 

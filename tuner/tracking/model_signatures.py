@@ -47,10 +47,15 @@ def signature_of(description: NetworkDescription) -> Any:
     taken = [ColSpec(AnyType(), name) for name in names or ()]
     if names is None:
         taken = [
-            TensorSpec(np.dtype(part.input_dtype), (-1, *part.input_shape), name or None)
+            TensorSpec(np.dtype(part.input_dtype), (-1, *_given_shape(part)), name or None)
             for name, part in (dict(preparation.inputs) or {"": preparation}).items()
         ]
     return ModelSignature(inputs=Schema(taken), outputs=Schema(given))
+
+
+def _given_shape(part: Preparation) -> tuple[int, ...]:
+    """Of a row as it is given: a sequence of any length, without the channel that marks padding."""
+    return part.input_shape if part.padding is None else (-1, len(part.padding))
 
 
 def bare_signature(takes: Input, outputs: int) -> Any:
@@ -86,9 +91,9 @@ def metadata_of(
 
 
 def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
-    """The first training rows as they were given: a DataFrame, or an array of what has no names;
-    None for a table that an earlier version prepared. Without `preparation`: as the network takes
-    them."""
+    """The first training rows as they were given: a DataFrame, or an array of what has no names; of
+    sequences of different lengths the first. None for a table that an earlier version prepared, and
+    for an empty sequence. Without `preparation`: as the network takes them."""
     import pandas as pd
 
     if preparation is not None and preparation.is_table:
@@ -96,8 +101,23 @@ def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
     given = network_inputs(dataset, dataset.train.x[:_MOST_EXAMPLES])
     if isinstance(given, dict):
         return given
+    if preparation is not None and preparation.padding is not None:
+        return _sequence_of(given[0], preparation)
     names = None if preparation is None else input_columns(preparation)
     return given if names is None else pd.DataFrame(given, columns=names)
+
+
+def _sequence_of(padded: Any, preparation: Preparation) -> Any:
+    """(1, its steps, channels) of a padded row, or its columns' lists in a DataFrame; None without
+    steps."""
+    import pandas as pd
+
+    steps = padded[padded[:, -1] > 0, :-1]
+    names = input_columns(preparation)
+    if not len(steps) or names is None:
+        return steps[np.newaxis] if len(steps) else None
+    cells = {name: [steps[:, number].tolist()] for number, name in enumerate(names)}
+    return pd.DataFrame(cells)
 
 
 def _as_lists(example: Any) -> Any:

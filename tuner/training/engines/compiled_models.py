@@ -1,16 +1,31 @@
 """What a compiled model says of itself: how its loss takes targets, and what its outputs are."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 
-def wants_one_hot(model: Any) -> bool:
-    """Whether its loss compares with one-hot rows, not with the numbers of classes: as all of
-    Keras' losses do but the sparse ones. One of the user's own gets the numbers."""
-    losses = keras.tree.flatten(getattr(model, "loss", None))
-    return any(_is_keras_loss(loss) and "sparse" not in _name(loss) for loss in losses)
+def losses_by_head(model: Any, heads: Sequence[str]) -> dict[str, Any]:
+    """The loss of each head, as the model was compiled with it; None where it has none. `heads`:
+    the names of the data's; [""] for a single one."""
+    loss = getattr(model, "loss", None)
+    if len(heads) == 1:
+        return {heads[0]: next(iter(keras.tree.flatten(loss)), None)}
+    own = list(getattr(model, "output_names", None) or heads)
+    in_order = own if set(own) == set(heads) else list(heads)
+    if isinstance(loss, Mapping):
+        given = [loss.get(name) for name in own]
+    else:
+        given = list(loss) if isinstance(loss, list | tuple) else [loss] * len(heads)
+    return dict(zip(in_order, given, strict=False))
+
+
+def wants_one_hot(loss: Any) -> bool:
+    """Whether a loss compares with one-hot rows, not with the numbers of classes: as all of Keras'
+    do but the sparse ones. One of the user's own gets the numbers."""
+    return _is_keras_loss(loss) and "sparse" not in _name(loss)
 
 
 def _name(loss: Any) -> str:
@@ -40,12 +55,13 @@ def compile_problem(model: Any) -> str | None:
 
 
 def gives_logits(model: Any) -> bool:
-    """Whether its loss says that the outputs come before a softmax or sigmoid."""
-    losses = keras.tree.flatten(getattr(model, "loss", None))
-    return any(
-        bool(getattr(loss, "from_logits", False) or _arguments(loss).get("from_logits"))
-        for loss in losses
-    )
+    """Whether a loss of its says that outputs come before a softmax or sigmoid."""
+    return any(map(takes_logits, keras.tree.flatten(getattr(model, "loss", None))))
+
+
+def takes_logits(loss: Any) -> bool:
+    """Whether a loss is of outputs before a softmax or sigmoid."""
+    return bool(getattr(loss, "from_logits", False) or _arguments(loss).get("from_logits"))
 
 
 def _arguments(loss: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ own losses mean them: classes as numbers, or one-hot where its loss is categoric
 own units, (n, 1), never standardised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import keras
@@ -15,14 +15,16 @@ import tensorflow as tf
 
 from tuner.data import Dataset, Split
 from tuner.data.named_rows import named_parts
-from tuner.networks import add_target_shift, with_preparation
+from tuner.networks import add_target_shift, by_head, layer_name, with_preparation
+from tuner.networks.arranging import arranged_outputs
 from tuner.training.engines.compiled_models import (
-    gives_logits,
+    losses_by_head,
     plain_model,
+    takes_logits,
     uncompile,
     wants_one_hot,
 )
-from tuner.training.engines.feeds import ResidentData, chunk_rows
+from tuner.training.engines.feeds import Chunk, ResidentData, chunk_rows, predict_chunks
 from tuner.training.engines.keras import State
 from tuner.training.ops.losses import parameter_count
 
@@ -45,11 +47,12 @@ class FitProgram:
         weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.model, self.dataset, self._weights = model, dataset, weights
-        one_hot = wants_one_hot(model)
+        losses = losses_by_head(model, [head.name for head in dataset.heads] or [""])
+        one_hot = {name for name, loss in losses.items() if wants_one_hot(loss)}
         train, evaluation = (None, None) if data is None else (data.train, data.evaluation)
         self._train = _SplitRows(dataset, dataset.train, train, one_hot)
         self._evaluation = _SplitRows(dataset, dataset.evaluation, evaluation, one_hot)
-        self._gives_logits = gives_logits(model)
+        self._logits = {name for name, loss in losses.items() if takes_logits(loss)}
         self._predict = tf.function(self._probabilities, autograph=False)
 
     @property
@@ -103,16 +106,24 @@ class FitProgram:
             given["validation_data"] = self._evaluation.all()
         return given
 
-    def predictions(self) -> npt.NDArray[np.float32]:
+    def predictions(self) -> Any:
         """Of the rows that are evaluated, as `Feed.predictions` gives them."""
-        outputs = np.concatenate([self._predict(x).numpy() for x, *_ in self.evaluation_batches()])
-        return outputs if self.dataset.task in ("classes", "multilabel") else _squeezed(outputs)
+        chunks = (Chunk(x, y) for x, y in self.evaluation_batches())
+        return by_head(_as_predictions, predict_chunks(chunks, self._predict), self.dataset)
 
-    def _probabilities(self, x: Any) -> tf.Tensor:
-        outputs = tf.cast(self.model(x, training=False), tf.float32)
-        if not self._gives_logits:
+    def _probabilities(self, x: Any) -> Any:
+        outputs = self.model(x, training=False)
+        return by_head(
+            self._head_probabilities,
+            arranged_outputs(self.model, outputs, self.dataset.outputs),
+            self.dataset,
+        )
+
+    def _head_probabilities(self, outputs: tf.Tensor, target: Any, name: str) -> tf.Tensor:
+        outputs = tf.cast(outputs, tf.float32)
+        if name not in self._logits:
             return outputs
-        return tf.nn.softmax(outputs) if self.dataset.task == "classes" else tf.sigmoid(outputs)
+        return tf.nn.softmax(outputs) if target.task == "classes" else tf.sigmoid(outputs)
 
     def exported(self) -> Any:
         """The model as it is saved: of raw inputs, giving probabilities or values in the target's
@@ -122,10 +133,14 @@ class FitProgram:
         return with_preparation(model, self.dataset, self._export_head)
 
     def _export_head(self, outputs: Any) -> Any:
-        if self._gives_logits:
-            name = "softmax" if self.dataset.task == "classes" else "sigmoid"
-            return keras.layers.Activation(name, name="probabilities", dtype="float32")(outputs)
-        return add_target_shift(outputs, self.dataset)
+        return add_target_shift(by_head(self._activated, outputs, self.dataset), self.dataset)
+
+    def _activated(self, outputs: Any, target: Any, name: str) -> Any:
+        if name not in self._logits:
+            return outputs
+        function = "softmax" if target.task == "classes" else "sigmoid"
+        layer_of_head = layer_name("probabilities", name)
+        return keras.layers.Activation(function, name=layer_of_head, dtype="float32")(outputs)
 
     def state(self) -> State:
         """All variables that the next steps depend on. Random states are part of it if they are
@@ -165,17 +180,16 @@ class _SplitRows:
     """A split's rows as a compiled model takes them."""
 
     def __init__(
-        self, dataset: Dataset, split: Split, tensors: tuple[Any, Any] | None, one_hot: bool
+        self, dataset: Dataset, split: Split, tensors: tuple[Any, Any] | None, one_hot: Set[str]
     ) -> None:
         self._parts = named_parts(split.x)
         self._x = None if tensors is None else _by_name(tensors[0])
         self._scaling = {name: part.scaling for name, part in dataset.input_parts.items()}
         targets = named_parts(split.y)
+        names = [head.name for head in dataset.heads] or [""]
         self._y = {
-            head.name: _target(
-                np.asarray(targets[head.name if dataset.heads else ""]), head, one_hot
-            )
-            for head in dataset.targets
+            name: _target(np.asarray(targets[name]), head, name in one_hot)
+            for name, head in zip(names, dataset.targets, strict=True)
         }
         self._names_inputs, self._names_targets = bool(dataset.inputs), bool(dataset.heads)
 
@@ -229,8 +243,9 @@ def _unnamed(values: dict[str, Any], has_names: bool) -> Any:
     return values if has_names else next(iter(values.values()))
 
 
-def _squeezed(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return outputs[:, 0] if outputs.shape[1:] == (1,) else outputs
+def _as_predictions(outputs: Any, target: Any, name: str) -> Any:
+    is_wide = target.task in ("classes", "multilabel") or outputs.shape[1:] != (1,)
+    return outputs if is_wide else outputs[:, 0]
 
 
 def widest_values(model: Any, input_shape: Any) -> int:
