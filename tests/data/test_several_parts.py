@@ -211,6 +211,7 @@ def test_metrics_of_many_weightings_equal_those_of_repeated_rows(name: str) -> N
 @pytest.mark.parametrize(
     ("source", "spec", "message"),
     [
+        ("t.csv:price,price", {}, "the target 'price' is named twice"),
         ("t.csv:price,rums", {}, "no column 'rums' .did you mean 'rooms'"),
         ("t.csv:red", {"inputs": {"a": ("age", "red")}}, "column 'red' is a target"),
         ("t.csv:red", {"inputs": {"a": ("agee",)}}, "no column 'agee' .did you mean 'age'"),

@@ -14,7 +14,7 @@ from tuner.data import Dataset, load_dataset
 from tuner.data.preparing import given_targets
 from tuner.models.champions import Judge
 from tuner.settings import load_settings
-from tuner.study.spec import DataSpec, TargetSpec
+from tuner.study.data_spec import DataSpec, TargetSpec
 
 
 @dataclass
@@ -62,3 +62,19 @@ def test_loss_is_the_weighted_sum_of_the_heads_as_they_are_trained(
     assert next(iter(figures)) == "loss"
     assert figures["loss"].value == pytest.approx(wanted, rel=1e-4)
     assert "price_mae" in evaluation.metrics
+
+
+def test_the_loss_of_several_values_weighs_them_as_training_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.models.champions.user_metrics", lambda *_: {})
+    size = np.random.default_rng(0).normal(80, 20, 300)
+    columns = {"size": size, "price": 2000 * size, "rooms": size / 20}
+    pd.DataFrame(columns).to_csv(tmp_path / "homes.csv", index=False)
+    spec = DataSpec(source=f"{tmp_path / 'homes.csv'}:price,rooms")
+    homes = load_dataset(spec, load_settings())
+    y = given_targets(homes, homes.test)
+    deviations = np.asarray(homes.targets[0].scaling.scale) ** -1
+    judge = Judge(load_settings(), _Study(), homes, ())  # type: ignore[arg-type]
+    _, figures = judge.evaluate(y + [0.1, 0.5] * deviations)
+    assert figures["loss"].value == pytest.approx((0.1**2 + 0.5**2) / 2, rel=1e-4)

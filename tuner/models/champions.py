@@ -58,8 +58,8 @@ class Judge:
         self._own: dict[str, OwnFunction] = {
             name: OwnMetric(code) for name, code in user_metrics(settings, study.spec).items()
         }
-        if dataset.heads and self.metric == LOSS:
-            self._own[LOSS] = partial(summed_loss, dataset.heads)
+        if self.metric == LOSS and (dataset.heads or dataset.targets[0].values):
+            self._own[LOSS] = partial(loss_as_trained, dataset)
         self._y = given_targets(dataset, dataset.test)
         self._outputs: dict[str, _Array] = {}
 
@@ -146,11 +146,15 @@ class Judge:
         return f"{words}; the interval contains 0, so it may be chance" if contains_0 else words
 
 
-def summed_loss(heads: Sequence[TargetPart], y: Any, predictions: Any) -> float:
-    """The loss of all heads, as training has it without regularisation: the sum of theirs, each
-    times its weight, of scaled targets."""
+def loss_as_trained(dataset: Dataset, y: Any, predictions: Any) -> float:
+    """The loss of several heads or values, as training has it without regularisation: of scaled
+    targets, and of heads the sum of theirs, each times its weight. In their own units the target
+    with the largest numbers would decide alone."""
+    if not dataset.heads:
+        return _loss_of_head(dataset.targets[0], y, predictions)
     return sum(
-        head.weight * _loss_of_head(head, y[head.name], predictions[head.name]) for head in heads
+        head.weight * _loss_of_head(head, y[head.name], predictions[head.name])
+        for head in dataset.heads
     )
 
 

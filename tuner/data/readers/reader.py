@@ -6,6 +6,7 @@ has it on a line of its own. A format of tables needs nothing but a function tha
 """
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,11 +115,17 @@ def _split_targets(path: Path, selector: str, spec: "DataSpec", table: TableFile
 
 def selected_columns(selector: str, names: Sequence[str]) -> list[str]:
     """The columns that the words after a file's colon name: one, or several with commas between
-    them, in quotes where a name holds a comma. A column that is named so itself comes first."""
+    them, in quotes where a name holds a comma. A column that is named so itself comes first. A
+    name that is given twice is there twice."""
     if not selector or selector in names:
         return [selector] if selector else []
     columns = next(csv.reader([selector], skipinitialspace=True), [])
-    return list(dict.fromkeys(column.strip() for column in columns if column.strip()))
+    return [column.strip() for column in columns if column.strip()]
+
+
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """Those that are there more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _target_names(path: Path, selector: str, spec: "DataSpec", table: TableFile) -> list[str]:
@@ -129,16 +136,16 @@ def _target_names(path: Path, selector: str, spec: "DataSpec", table: TableFile)
     said = {name: kind for name, kind in kinds.items() if kind == "target"}
     targets = list(dict.fromkeys([*(selected or spec.targets), *said]))
     columns = join_names(names)
-    problems = []
+    problems = [f"the target {name!r} is named twice" for name in repeated_names(selected)]
     if not targets:
         problems.append(f"name the target column as {path}:COLUMN, one of {columns}")
-    elif len(targets) > max(1, len(selected or spec.targets)):
+    elif len(targets) > max(1, len({*selected} or spec.targets)):
         together = ",".join(targets)
         problems.append(
             f"several targets are named: {join_names(targets)}; name one, or all of them as "
             f"{path}:{together}"
         )
-    for name in selected or spec.targets:
+    for name in dict.fromkeys(selected or spec.targets):
         if name not in names:
             meant = suggest_names(name, names)
             problems.append(f"no column {name!r}{meant}; it has {columns}{table.hint}")
