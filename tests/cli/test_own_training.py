@@ -60,7 +60,7 @@ def test_a_search_of_a_function_outlives_its_workers(tuner: Any, folder: Path) -
     assert [each["end"] for each in trial["attempts"]] == ["worker_lost", "complete"]
     assert [row["epoch"] for row in trial["intervals"]] == [1, 2, 3, 4]
     shown = tuner("trial", "show", "1").out
-    assert "train, because mine.py:train trains by itself" in shown
+    assert "own code, because mine.py:train trains by itself" in shown
     saved = tuner("study", "best", "s", "--save", "best.bin")
     assert saved.code == 0, saved.err
     assert (folder / "best.bin").read_bytes() == b"epoch 4"

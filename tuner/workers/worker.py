@@ -35,9 +35,14 @@ from tuner.workers.base import EntryPoint, Session
 _LOOK_S = 0.05
 
 
+# What both methods of a Channel raise once the other end is closed. A connection is reset where it
+# was closed with something unread in it.
+_CLOSED = (EOFError, ConnectionError)
+
+
 class Channel(Protocol):
-    """One end of a conversation, such as a Connection of `multiprocessing`. Both methods raise
-    EOFError or BrokenPipeError once the other end is closed."""
+    """One end of a conversation, such as a Connection of `multiprocessing`. Both methods raise one
+    of `_CLOSED` once the other end is closed."""
 
     def send(self, message: Any, /) -> None: ...
 
@@ -53,7 +58,7 @@ def serve(session: Session, channel: Channel, artifacts: Artifacts | None) -> No
     """Run the trials that come from the channel, until it is closed or gives None. `artifacts`:
     where networks are saved."""
     # Nobody is left to work for.
-    with contextlib.suppress(EOFError, BrokenPipeError, _ChannelClosed):
+    with contextlib.suppress(*_CLOSED, _ChannelClosed):
         while (request := channel.recv()) is not None:
             _run_trial(session, request, channel, artifacts)
 
@@ -65,7 +70,7 @@ def _run_trial(
         try:
             channel.send(event)
             reply: Reply = channel.recv()
-        except (EOFError, BrokenPipeError) as error:
+        except _CLOSED as error:
             raise _ChannelClosed from error
         if reply.save_to is not None:
             assert artifacts is not None, "the setup says nowhere to save a network"
@@ -102,7 +107,7 @@ def worker_main(
     log_into_file_on_stderr()
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the loop has closed its end
+    with contextlib.suppress(*_CLOSED):  # the loop has closed its end
         sessions = _open_sessions(entry, setup, connections)
         if setup.memory_bytes is not None and sessions:
             _start_thread(_end_over_limit, setup.memory_bytes)
