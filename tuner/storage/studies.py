@@ -465,6 +465,8 @@ def delete_study(store: Store, study: StudyKey, even_while_searched: bool = Fals
 
 
 def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
+    # A report that a loop writes meanwhile would keep its trial from being deleted.
+    leases.lock_loops(connection, study)
     lock_study(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
