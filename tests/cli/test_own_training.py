@@ -1,10 +1,12 @@
 """Functions that train by themselves, as commands create, search and show their studies."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_server import run_command
 
 TRAIN = """
 import os, signal
@@ -20,6 +22,9 @@ def train(params, trial):
             trial.save(f"epoch {epoch}".encode())
         state.write_text(str(epoch))
     trial.log(began_after=done, device="none")
+
+def no_number(params, trial):
+    trial.report(1, val_gain=float("nan"))
 
 def five(a, b, c, d, e): ...
 
@@ -65,6 +70,11 @@ def test_a_search_of_a_function_outlives_its_workers(tuner: Any, folder: Path) -
     assert saved.code == 0, saved.err
     assert (folder / "best.bin").read_bytes() == b"epoch 4"
     assert not list(folder.glob(".tuner/checkpoints/*/trial-*/directory"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    run_command(["study", "best", "s", "--save", "again.bin"], folder, stdout=writing)
+    os.close(writing)
+    assert (folder / "again.bin").read_bytes() == b"epoch 4", "written although the pipe is closed"
     refused = {
         ("study", "best", "--save", "best.keras"): "has saved a .bin file, no .keras; tuner study",
         ("predict", "s", "x.csv"): "has saved a .bin file, no .keras; tuner study",
@@ -78,6 +88,13 @@ def test_a_search_of_a_function_outlives_its_workers(tuner: Any, folder: Path) -
         assert reason in done.err, words
 
 
+def test_a_search_in_which_no_trial_can_end_well_fails(tuner: Any, folder: Path) -> None:
+    tuner("study", "create", "s", "--network", "mine.py:no_number", *WANTED)
+    searched = tuner("optimize", "s", "--trials", "1", "--workers", "1", "--no-tracking")
+    assert (searched.code, "1 diverged" in searched.out) == (1, True)
+    assert "no trial has a score, and none was pruned; to see why: tuner trial show" in searched.err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     {
@@ -88,7 +105,7 @@ def test_a_search_of_a_function_outlives_its_workers(tuner: Any, folder: Path) -
         "--network mine.py:train --metric val_auc --scaling none": "the study has no data to read",
         "--network mine.py:train --metric val_auc --data no.csv:y": "no.csv: no such file",
         "--network mine.py:five": "mine.py:five takes (a, b, c, d, e); write build(params",
-        "--network mine.py:six": "mine.py: no function 'six'; it has train, five, build",
+        "--network mine.py:six": "mine.py: no function 'six'; it has train, no_number, five, build",
         "--network mine.py:build": "builds a network: build(params, input_shape, outputs); say",
         "--network other.py:train": "other.py: No such file or directory",
         "--network lstm": "must be one of",

@@ -88,6 +88,7 @@ def test_one_image_is_resized(network: Dataset, open_for: Open, tmp_path: Path) 
     rows = open_for(network, tmp_path / "a.png")
     np.testing.assert_array_equal(inputs(network, rows), np.full((1, 4, 6, 3), 9))
     assert rows.notes == ("resized to 4 x 6 pixels (height x width)",)
+    assert paths(rows) == [str(tmp_path / "a.png")]
 
 
 def test_large_files_are_read_in_their_order(

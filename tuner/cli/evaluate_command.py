@@ -58,7 +58,8 @@ def evaluate(
         RowProgress(scoring.rows.count) as progress,
     ):
         evaluated = evaluate_data(scoring, strict, progress.count)
+    if save is not None:  # before anything is printed: the pipe may be closed by then
+        save_evaluation(evaluated, save)
     print_evaluation(evaluated, as_json)
     if save is not None:
-        save_evaluation(evaluated, save)
         complain(f"wrote {save}")

@@ -14,8 +14,8 @@ def predict(
     data: Annotated[
         str,
         typer.Argument(
-            help="The rows: a .csv, .parquet or .npz file, an image, a folder of IDX files, a "
-            "name such as digits, or - for CSV from standard input.",
+            help="The rows: a .csv, .parquet or .npz file, an image, a folder of images or of IDX "
+            "files, a name such as digits, or - for CSV from standard input.",
             metavar="DATA",
         ),
     ],

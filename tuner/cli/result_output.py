@@ -45,7 +45,7 @@ from tuner.storage.trials import (
     table_row,
     varying_params,
 )
-from tuner.study.ends import StopReason
+from tuner.study.ends import StopReason, TrialEnd
 from tuner.system.names import command, in_command, printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,17 @@ def print_outcome(
         complain(describe_failure(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
+    if outcome.reason is None and _ended_in_vain(summary):
+        show = command("trial", "show", 0, "--study", in_command(study.name))
+        complain(f"no trial has a score, and none was pruned; to see why: {show}")
+        return 1
     return EXIT_CODES.get(outcome.reason, 0)
+
+
+def _ended_in_vain(summary: Summary) -> bool:
+    """Whether there are trials, and none of them has ended as trials do where nothing is wrong."""
+    usual = {end.value for end in TrialEnd if end.is_usual}
+    return bool(summary.ends) and usual.isdisjoint(summary.ends)
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:

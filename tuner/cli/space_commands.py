@@ -143,14 +143,14 @@ def activations(
     if save is not None:
         check_file(save)
     curves = activation_curves(names or [], leaky_slope)
+    if save is not None:  # before anything is printed: the pipe may be closed by then
+        save_drawing(curves, save)
     if as_json:
         print_json([curve._asdict() for curve in curves])
-    else:
-        _print_curves(curves)
+        return
+    _print_curves(curves)
     if save is not None:
-        save_drawing(curves, save)
-        if not as_json:
-            say(f"wrote {save}")
+        say(f"wrote {save}")
 
 
 def _print_curves(curves: "list[ActivationCurve]") -> None:

@@ -382,12 +382,12 @@ def show_best(
     best = find_best(store, row)
     complain_of_damage(best)
     trial = require_best(row, best)
+    source = None
+    if save is not None:  # before anything is printed: the pipe may be closed by then
+        source = _save_network(context, store, row, trial, save, data, trust_code or [])
     if not as_json:
         say(f"study {row.name}")
         print_best(row, trial)
-    source = None
-    if save is not None:
-        source = _save_network(context, store, row, trial, save, data, trust_code or [])
     if as_json:
         written = {"network": {"path": str(save), "source": source}} if source else {}
         print_json(best_facts(row, trial) | written)

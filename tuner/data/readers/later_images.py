@@ -41,7 +41,7 @@ _LARGE_FILE = 2**16
 
 
 def open_image(source: Source, request: RowRequest) -> LaterRows:
-    """One row: the image with the channels that the network takes.
+    """One row: the image with the channels that the network takes; its path is the index.
 
     Raises DatasetError for a file that is no image, a network that takes no images, and for another
     size where it was not trained on image files.
@@ -50,7 +50,8 @@ def open_image(source: Source, request: RowRequest) -> LaterRows:
     assert path is not None
     read = _reader(str(path), request.preparation)
     pixels, notes = read(str(path))
-    return LaterRows(str(path), lambda: iter([RowBlock(pixels[np.newaxis])]), tuple(notes), 1)
+    block = RowBlock(pixels[np.newaxis], _paths_as_index([str(path)], 0))
+    return LaterRows(str(path), lambda: iter([block]), tuple(notes), 1)
 
 
 def open_image_folder(source: Source, request: RowRequest) -> LaterRows:
@@ -81,7 +82,7 @@ def open_image_folder(source: Source, request: RowRequest) -> LaterRows:
             target = partial(_encode, labels, start, request, str(folder))
             yield RowBlock(
                 _read_all(files, read),
-                _paths_as_index(files, start),
+                _paths_as_index([file.name for file in files], start),
                 target if with_classes else None,
                 start,
             )
@@ -162,12 +163,12 @@ def _encode(labels: Sequence[str], first_row: int, request: RowRequest, source: 
     return encode_later_target(pd.Series(labels, index, name=_CLASS), request, source)
 
 
-def _paths_as_index(files: Sequence[ImageFile], first_row: int) -> Any:
+def _paths_as_index(paths: Sequence[str], first_row: int) -> Any:
     import pandas as pd
 
-    # A name that is no UTF-8 text can be printed and written so.
-    names = [file.name.encode("utf-8", "backslashreplace").decode() for file in files]
-    return pd.DataFrame({_PATH: names}, pd.RangeIndex(first_row, first_row + len(files)))
+    # A path that is no UTF-8 text can be printed and written so.
+    texts = [path.encode("utf-8", "backslashreplace").decode() for path in paths]
+    return pd.DataFrame({_PATH: texts}, pd.RangeIndex(first_row, first_row + len(texts)))
 
 
 class _Read(NamedTuple):
