@@ -1,5 +1,6 @@
 """Data with several inputs and several targets: how they are given, read, kept and refused."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,20 @@ def test_later_rows_become_what_the_network_was_trained_on() -> None:
     data = load("t.csv:price,kind", **spec)
     network = describe_network(data, "val_loss", StudyOrigin("s", "u"), 0, {})
     network = NetworkDescription.from_json(network.to_json(), "file")
-    rows = open_rows(
-        "t.csv", network.preparation, load_settings(), network.task, (), network.targets
+    opened = partial(
+        open_rows,
+        preparation=network.preparation,
+        settings=load_settings(),
+        task=network.task,
+        labels=(),
+        targets=network.targets,
     )
-    (block,) = rows.blocks()
+    with pytest.raises(DatasetError, match="by their names, price, kind: leave 'price' out"):
+        opened("t.csv:price")
+    (block,) = opened("t.csv:price,kind").blocks()
+    (unnamed,) = opened("t.csv").blocks()
+    assert block.target is not None and unnamed.target is not None
+    np.testing.assert_array_equal(block.target["price"], unnamed.target["price"])
     prepared = network.preparation.prepare(block.rows)
     train = network_inputs(data, data.train.x)
     for name, of_input in train.items():
@@ -126,7 +137,6 @@ def test_later_rows_become_what_the_network_was_trained_on() -> None:
         assert {tuple(row) for row in of_input.tolist()} <= {
             tuple(row) for row in prepared.inputs[name].tolist()
         }
-    assert block.target is not None
     np.testing.assert_allclose(block.target["price"], TABLE["price"])
     labels = np.asarray(network.heads[1].labels)[block.target["kind"]]
     assert labels.tolist() == TABLE["kind"].tolist()

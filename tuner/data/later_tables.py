@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tuner.data.later_target import encode_later_target, encode_later_targets
 from tuner.data.later_windows import window_rows
+from tuner.data.readers.reader import selected_columns
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.preparation.cells import first_row_of, has_index_name
@@ -48,6 +49,8 @@ def choose_columns(
     DatasetError as `Preparation.choose_columns`, and for a target that is not there.
     """
     preparation, several = request.preparation, request.target_columns
+    if several and set(selected_columns(target, names)) == set(several):
+        target = ""  # they are found by their names anyway
     _check_target(target, several, names, source)
     target = target or preparation.target or ""
     index = tuple(name for name in saved_index if name not in preparation.names)
