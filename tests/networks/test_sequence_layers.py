@@ -72,3 +72,25 @@ def test_padding_changes_nothing() -> None:
         outputs[1][0],
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_mean_of_steps_is_that_of_keras_and_0_without_steps(padded: bool) -> None:
+    import keras
+
+    from tuner.networks.masking import average_steps, mask_padding
+    from tuner.networks.step_rows import StepRows
+
+    rows = np.array([[3, 1, 0], [2, 0, 0], [0, 0, 0]], np.float32)  # 0 is padding
+    if padded:
+        rows = np.stack([rows, rows > 0], axis=-1).astype(np.float32)
+    inputs = keras.Input(rows.shape[1:])
+    words = keras.layers.Embedding(4, 5, mask_zero=True)
+    hidden = keras.layers.GRU(2, return_sequences=True)(
+        mask_padding(inputs) if padded else words(inputs)
+    )
+    mean = average_steps(hidden, inputs, StepRows(0 if padded else 4, padded))
+    theirs = keras.layers.GlobalAveragePooling1D()(hidden)
+    mine, of_keras = keras.Model(inputs, [mean, theirs]).predict_on_batch(rows)
+    np.testing.assert_allclose(mine[:2], of_keras[:2], rtol=1e-5)
+    assert mine[2].tolist() == [0, 0]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tuner.networks.layers import LayerFactory, add_dense_layers, add_dropout
-from tuner.networks.masking import mask_padding
+from tuner.networks.masking import average_steps, mask_padding
 from tuner.networks.step_rows import NO_STEPS, StepRows
 from tuner.search_space.parameter_types import (
     Params,
@@ -50,7 +50,7 @@ def build_rnn(
     for layer, rate in zip(recurrent, rates, strict=True):
         hidden = add_dropout(layer(hidden), rate, parts)
     if read_word(params, "pooling") == "mean":
-        hidden = keras.layers.GlobalAveragePooling1D()(hidden)
+        hidden = average_steps(hidden, inputs, steps)
     return keras.Model(inputs, add_dense_layers(hidden, params, outputs, task, parts, first=False))
 
 
