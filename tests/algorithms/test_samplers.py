@@ -8,9 +8,16 @@ import optuna
 import pytest
 
 import tuner.algorithms.samplers
-from tuner.algorithms.samplers import SAMPLERS, check_sampler, make_sampler, seed_of_loop
+from tuner.algorithms.samplers import (
+    SAMPLERS,
+    check_knows_space,
+    check_sampler,
+    make_sampler,
+    seed_of_loop,
+)
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, parse_space
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.spec import Choice
 from tuner.values import Scalar
 
@@ -124,3 +131,15 @@ def test_cmaes_margin_needs_parameters_that_are_always_there() -> None:
     check_sampler(choice, finite())
     with pytest.raises(SpecError, match="with_margin does not work with conditional"):
         check_sampler(choice, SPACE)
+
+
+def test_a_comparison_lists_what_a_function_asks_for() -> None:
+    asks = parse_space("network: own.py:build_model\nparameters: {}", "s.yaml")
+    asks = asks.of_kind(FunctionKind.HYPERMODEL)
+    listed = Choice(name="listed")
+    with pytest.raises(SpecError, match="sampler listed needs to know all parameters beforehand"):
+        check_knows_space(listed, asks)
+    chosen = asks.only({"units_0": 32, "rate [model=cnn]": 0.5})
+    check_sampler(listed, chosen)
+    (configuration,) = chosen.configurations()
+    assert chosen.resolve(configuration)["units_0"] == 32

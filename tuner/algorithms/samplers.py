@@ -263,18 +263,23 @@ def check_sampler(choice: Choice, space: Space) -> None:
             f"sampler {choice.name} needs the package {kind.package}: "
             f"install it with pip install {kind.package}"
         )
-    if kind.needs_space and space.function_kind.defines_space:
-        others = ", ".join(name for name, other in SAMPLERS.items() if not other.needs_space)
-        raise SpecError(
-            f"sampler {choice.name} needs to know all parameters beforehand, and {space.network} "
-            f"asks for them while it runs; there are: {others}"
-        )
     if choice.name == "grid" and space.grid_size() is None:
         raise SpecError(f"sampler grid: {space.why_no_grid()}")
     if choice.options.get("with_margin") and space.is_conditional():
         # Optuna mixes points of different length then, and fails in the middle of a study.
         raise SpecError("sampler cmaes: with_margin does not work with conditional parameters")
     _build(choice, space, 0)
+
+
+def check_knows_space(choice: Choice, space: Space) -> None:
+    """Raises SpecError for a sampler that needs all parameters beforehand, where a function asks
+    for them while it runs. In a comparison they are constants of the space."""
+    if SAMPLERS[choice.name].needs_space and space.function_kind.defines_space:
+        others = ", ".join(name for name, other in SAMPLERS.items() if not other.needs_space)
+        raise SpecError(
+            f"sampler {choice.name} needs to know all parameters beforehand, and {space.network} "
+            f"asks for them while it runs; there are: {others}"
+        )
 
 
 def check_several(choice: Choice) -> None:

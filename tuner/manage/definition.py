@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.algorithms.pruners import check_pruner
-from tuner.algorithms.samplers import check_sampler, check_several, settled_sampler
+from tuner.algorithms.samplers import (
+    check_knows_space,
+    check_sampler,
+    check_several,
+    settled_sampler,
+)
 from tuner.data import (
     Dataset,
     Source,
@@ -67,6 +72,8 @@ def define_study(
     if wanted.further_directions and not space.function_kind.trains:
         _objective_of(space, wanted)  # says why there is only one
     check_sampler(sampler := settled_sampler(wanted.sampler), space)
+    if wanted.held_out != "test":
+        check_knows_space(sampler, space)
     if space.function_kind.trains:
         return _define_own_training(space, wanted, settings, sampler)
     sources = sources or find_source(wanted.data.source, settings)
