@@ -555,3 +555,9 @@ def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(
     assert check(text) == Tried(1)
     with pytest.raises(NetworkError, match=r"cannot be trained: .*EagerPyFunc"):
         check(text, rows=1_000_000)
+
+
+def test_rounded_predictions_of_a_compiled_model_are_said(check: Any) -> None:
+    half = {**UNITS, "precision": {"type": "categorical", "choices": ["float32", "bfloat16"]}}
+    (said,) = check(COMPILED, half).warnings
+    assert "its outputs are bfloat16; give its last layer dtype='float32', or" in said

@@ -8,6 +8,7 @@ from tuner.networks.step_rows import StepRows
 
 _MARKED = 0.5  # between the marks of padded steps, 0, and of others, 1
 
+
 def mask_padding(inputs: Any) -> Any:
     """Sequences (n, steps, channels + 1), whose last channel is 1 for a step that is there, with a
     Keras mask: layers that know masks, such as LSTM, leave the padded steps out. Saved networks

@@ -32,7 +32,12 @@ from tuner.networks.custom import (
     model_problems,
     why_hidden,
 )
-from tuner.networks.dtype_policies import output_problem, precision_of, precision_problem
+from tuner.networks.dtype_policies import (
+    FULL_PRECISION,
+    output_problem,
+    precision_of,
+    precision_problem,
+)
 from tuner.networks.layers import HEAD_ACTIVATIONS, KerasLayers
 from tuner.search_space.parameter_types import Params, read_number, read_whole
 from tuner.search_space.parameters import TRAINING, is_read_by_fit
@@ -310,8 +315,12 @@ class _Check:
         if not self._dataset.heads and not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
         for output in tf.nest.flatten(outputs):
-            if output.dtype != tf.float32 and not model.compiled:
-                raise self._refusal(output_problem(output.dtype.name, self._precision))
+            if output.dtype != tf.float32:
+                problem = output_problem(output.dtype.name, self._precision)
+                if not model.compiled:
+                    raise self._refusal(problem)
+                if self._precision != FULL_PRECISION:  # else the precision is the user's own
+                    self._warnings[f"{self._where}: {problem}, or predictions are rounded"] = None
             if not np.isfinite(np.asarray(output)).all():
                 raise self._refusal(
                     "gives values that are not finite (NaN or infinity) before any step"
