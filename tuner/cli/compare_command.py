@@ -14,7 +14,7 @@ from tuner.cli.app import (
     data_option,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Weights
+from tuner.cli.data_options import DATA_HELP, Columns, Pairs, Scaling, Weights
 
 if TYPE_CHECKING:
     from tuner.reports.comparisons import Subject

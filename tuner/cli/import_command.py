@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.app import Json, flag
-from tuner.cli.data_commands import Pairs
+from tuner.cli.data_options import Pairs
 
 
 def import_trials(
