@@ -96,17 +96,17 @@ def raw_inputs(raw: Raw) -> dict[str, Raw]:
 
 
 def _by_name(x: Mapping[Any, Any], names: list[str], part: str, source: str) -> dict[str, Any]:
-    given = {str(name): value for name, value in x.items()}
-    if set(given) != set(names):
+    inputs = {str(name): value for name, value in x.items()}
+    if set(inputs) != set(names):
         raise DatasetError(
-            f"{source}: the inputs of {part} are {join_names(given)}, those of train "
+            f"{source}: the inputs of {part} are {join_names(inputs)}, those of train "
             f"{join_names(names)}"
         )
-    lengths = {name: _length(value) for name, value in given.items()}
+    lengths = {name: _length(value) for name, value in inputs.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
         raise DatasetError(f"{source}: the inputs of {part} differ in length: {counts}")
-    return given
+    return inputs
 
 
 def _length(value: Any) -> int:
