@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.data.raw import Pair, Raw
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import part_name_problem
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
@@ -103,8 +103,7 @@ def _by_name(x: Mapping[Any, Any], names: list[str], part: str, source: str) -> 
             f"{join_names(names)}"
         )
     lengths = {name: _length(value) for name, value in inputs.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    if counts := differing_lengths(lengths):
         raise DatasetError(f"{source}: the inputs of {part} differ in length: {counts}")
     return inputs
 

@@ -16,7 +16,7 @@ from tuner.data.named_rows import NamedRows
 from tuner.data.target import Target, encode_target, read_targets, refuse_rows
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import part_name_problem
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.data_spec import TargetSpec
@@ -130,8 +130,7 @@ def _heads(targets: Targets, specs: Mapping[str, "TargetSpec"], source: str) -> 
     for part in targets:
         of_part = {name: head.values[part] for name, head in heads.items()}
         lengths = {name: len(rows) for name, rows in of_part.items()}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        if counts := differing_lengths(lengths):
             raise DatasetError(f"{source}: the targets of {part} differ in length: {counts}")
         values[part] = NamedRows(of_part)
     notes = [f"{name}: {note}" for name, head in heads.items() for note in head.notes]

@@ -34,7 +34,7 @@ from tuner.preparation.window_rule import (
     order_rows,
     read_ordered_cells,
 )
-from tuner.values import clipped, describe_lacking, join_names, suggest_names
+from tuner.values import clipped, describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
@@ -277,8 +277,7 @@ class Preparation:
             of_input = f"{source}: input {name}" if not self.is_table else source
             prepared[name] = part.prepare(raw_inputs[name], of_input, first_row=first_row)
         lengths = {name: len(each.inputs) for name, each in prepared.items()}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        if counts := differing_lengths(lengths):
             raise DatasetError(f"{source}: the inputs differ in length: {counts}")
         for each in prepared.values():
             findings.add(each.findings)

@@ -29,7 +29,7 @@ from tuner.preparation.array_rows import fit_shape
 from tuner.preparation.padding import as_objects, as_sequences
 from tuner.preparation.predictions import count_rows, take_rows
 from tuner.settings import Settings
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 _TARGET = "y"
 
@@ -207,8 +207,7 @@ def _named_inputs(part: _Part, request: RowRequest, source: str) -> _Part:
             f"{join_names(wanted)}"
         )
     lengths = {name: len(arrays[name]) for name in wanted}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    if counts := differing_lengths(lengths):
         raise DatasetError(f"{source}: the inputs differ in length: {counts}")
     return _Part({name: arrays[name] for name in wanted}, part.y)
 
