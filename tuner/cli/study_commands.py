@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tuner.cli.app import (
-    Json,
-    StudyName,
-    TrustCode,
-    data_option,
-    flag,
-    new_typer,
-    settings_of,
-)
+from tuner.cli.app import Json, StudyName, TrustCode, data_option, flag, new_typer, settings_of
 from tuner.cli.data_options import DATA_HELP, Pairs, Scaling, say_data, takes_data_options
 from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study

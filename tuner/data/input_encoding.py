@@ -45,13 +45,7 @@ from tuner.data.sequences import (
     with_padded_sequences,
 )
 from tuner.data.several_inputs import SINGLE
-from tuner.data.table_encoding import (
-    Table,
-    TableRows,
-    TextRule,
-    encoding_notes,
-    learn_columns,
-)
+from tuner.data.table_encoding import Table, TableRows, TextRule, encoding_notes, learn_columns
 from tuner.data.target import Target
 from tuner.data.windows import Windows
 from tuner.errors import DatasetError

@@ -79,11 +79,7 @@ def evaluate_data(
         join_outputs(outputs), join_outputs(targets), scoring
     )
     evaluation = evaluate_outputs(
-        scored_outputs,
-        scored_targets,
-        network.task,
-        network.labels,
-        heads=network.heads,
+        scored_outputs, scored_targets, network.task, network.labels, heads=network.heads
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines(), *beyond)
     notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))

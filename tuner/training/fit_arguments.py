@@ -1,7 +1,7 @@
 """What a user's file may give Keras' `fit` beside its model: `callbacks(params)` and
 `fit_arguments(params)`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -96,8 +96,3 @@ def with_class_weight(
     for number, factor in by_class.items():
         factors[int(number)] = factor
     return factors[y] if weights is None else weights * factors[y]
-
-
-def call_with(function: Callable[[Any], Any] | None, params: Any, default: Any) -> Any:
-    """What a function of the user's file returns; the default where there is none."""
-    return default if function is None else function(params)
