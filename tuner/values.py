@@ -150,9 +150,9 @@ def join_names(names: Iterable[object]) -> str:
     return ", ".join(words[:_LISTED]) + more
 
 
-def describe_lacking(names: Sequence[object]) -> str:
-    """For a message: which columns are not there."""
-    return f"lacks the column{'s' * (len(names) > 1)} {join_names(names)}"
+def describe_lacking(names: Sequence[object], noun: str = "column") -> str:
+    """For a message: which columns, inputs or targets are not there."""
+    return f"lacks the {noun}{'s' * (len(names) > 1)} {join_names(names)}"
 
 
 def differing_lengths(lengths: Mapping[str, int]) -> str:

@@ -95,7 +95,7 @@ def _by_name(y: Any, columns: list[str], part: str, source: str) -> dict[str, An
         raise DatasetError(f"{source}: the targets have names in one part only, not in {part}")
     by_name = {str(name): y[name] for name in y}
     if lacking := [name for name in columns if name not in by_name]:
-        raise DatasetError(f"{source}: {part}: {describe_lacking(lacking)} among the targets")
+        raise DatasetError(f"{source}: {part}: {describe_lacking(lacking, 'target')}")
     return {name: by_name[name] for name in columns}
 
 

@@ -301,7 +301,7 @@ class Preparation:
         arrays = {str(name): value for name, value in rows.items()}
         if lacking := [name for name in self.inputs if name not in arrays]:
             raise DatasetError(
-                f"{source}: {describe_lacking(lacking)} among the inputs; there are "
+                f"{source}: {describe_lacking(lacking, 'input')}; there are "
                 f"{join_names(arrays) or 'none'}"
             )
         return arrays

@@ -203,7 +203,7 @@ def _named_inputs(part: _Part, request: RowRequest, source: str) -> _Part:
     arrays = {str(name): rows for name, rows in held.items()}
     if lacking := [name for name in wanted if name not in arrays]:
         raise DatasetError(
-            f"{source}: {describe_lacking(lacking)} among the inputs; the network takes "
+            f"{source}: {describe_lacking(lacking, 'input')}; the network takes "
             f"{join_names(wanted)}"
         )
     lengths = {name: len(arrays[name]) for name in wanted}
