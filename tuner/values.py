@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Scalar = bool | int | float | str
 
@@ -150,9 +150,16 @@ def join_names(names: Iterable[object]) -> str:
     return ", ".join(words[:_LISTED]) + more
 
 
-def describe_lacking(names: Sequence[object]) -> str:
-    """For a message: which columns are not there."""
-    return f"lacks the column{'s' * (len(names) > 1)} {join_names(names)}"
+def describe_lacking(names: Sequence[object], noun: str = "column") -> str:
+    """For a message: which columns, inputs or targets are not there."""
+    return f"lacks the {noun}{'s' * (len(names) > 1)} {join_names(names)}"
+
+
+def differing_lengths(lengths: Mapping[str, int]) -> str:
+    """For a message: how long each is, where they differ; "" where all are equal."""
+    if len(set(lengths.values())) <= 1:
+        return ""
+    return ", ".join(f"{name} {length}" for name, length in lengths.items())
 
 
 def suggest_names(wanted: str, names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from tuner.storage import Store, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
 from tuner.storage.slots import TrialSlot
+from tuner.storage.trial_beginning import begin_trial
 
 
 def claimed(store: Store, lease: Lease, limit: int = 99) -> TrialSlot:
@@ -38,8 +39,11 @@ def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> Trial
 
 
 def begun(store: Store, lease: Lease, worker: int = 0) -> TrialSlot:
-    """A slot, claimed now, whose trial runs."""
-    return begin(store, lease, claimed(store, lease), worker)
+    """A slot, claimed now, whose trial runs, as a loop begins it."""
+    trial = begin_trial(store, lease, 99, None, True, worker, lambda slot: {})
+    assert trial is not None
+    assert trial.trial is not None
+    return trial.slot
 
 
 def put_back(store: Store, lease: Lease, slot: TrialSlot, end: str) -> None:

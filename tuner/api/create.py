@@ -4,7 +4,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tuner.api.arguments import check_texts
 from tuner.api.functions import code_reference, kind_of
@@ -22,9 +22,6 @@ from tuner.storage.studies import load_study as load_row
 from tuner.study.messages import Direction
 from tuner.study.metrics import Task
 from tuner.values import shown
-
-if TYPE_CHECKING:
-    pass
 
 _PathLike = os.PathLike[str]
 

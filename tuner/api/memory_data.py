@@ -239,7 +239,7 @@ def _flattened(values: Mapping[str, Any]) -> dict[str, Any]:
 def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
     """Sequences of different lengths as an array that ends in zeros, and their lengths beside it,
     as an .npz has them."""
-    kept = dict(values)
+    arrays = dict(values)
     for name, value in values.items():
         meant = array_name(name)
         sequences = as_sequences(value) if meant in FEATURES else None
@@ -249,9 +249,9 @@ def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
         lengths = np.array([len(sequence) for sequence in sequences])
         padded = pad_sequences(sequences, int(lengths.max()), channels)[..., :-1]
         is_flat = sequences[int(lengths.argmax())].ndim == 1
-        kept[name] = np.nan_to_num(padded[..., 0] if is_flat else padded)
-        kept[f"lengths{meant.removeprefix('x')}"] = lengths
-    return kept
+        arrays[name] = np.nan_to_num(padded[..., 0] if is_flat else padded)
+        arrays[f"lengths{meant.removeprefix('x')}"] = lengths
+    return arrays
 
 
 def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:

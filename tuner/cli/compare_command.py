@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.app import (
-    Json,
-    NoTracking,
-    TrustCode,
-    Workers,
-    data_option,
-    settings_of,
-)
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Weights
+from tuner.cli.app import Json, NoTracking, TrustCode, Workers, data_option, settings_of
+from tuner.cli.data_options import DATA_HELP, Columns, Pairs, Scaling, Weights
 
 if TYPE_CHECKING:
     from tuner.reports.comparisons import Subject

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.app import Json, flag
-from tuner.cli.data_commands import Pairs
+from tuner.cli.data_options import Pairs
 
 
 def import_trials(
@@ -114,9 +114,9 @@ def import_trials(
         print_json({"study": row.name, "dry_run": dry_run, **vars(imported)})
         return
     verb = "would be imported" if dry_run else "imported"
-    known = f", {imported.known} were there already" if imported.known else ""
+    already_there = f", {imported.known} were there already" if imported.known else ""
     trials = "1 trial" if imported.added == 1 else f"{imported.added} trials"
-    say(f"{verb} into study {row.name}: {trials} of {imported.name}{known}")
+    say(f"{verb} into study {row.name}: {trials} of {imported.name}{already_there}")
     for line in describe_left_out(imported.left_out):
         say(line)
     say(f"next: {command('trial', 'list', in_command(row.name), '--best-first')}")

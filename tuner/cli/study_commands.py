@@ -1,40 +1,12 @@
 """`tuner study`: create, list, show, best, plot, import, export, code, repair, stop, delete."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tuner.cli.app import (
-    Json,
-    StudyName,
-    TrustCode,
-    data_option,
-    flag,
-    new_typer,
-    settings_of,
-)
-from tuner.cli.data_commands import (
-    DATA_HELP,
-    BrokenImages,
-    Columns,
-    Grayscale,
-    Horizon,
-    Images,
-    ImageSize,
-    Kind,
-    Pairs,
-    Scaling,
-    Series,
-    Steps,
-    Task,
-    Text,
-    Time,
-    Vocabulary,
-    Weights,
-    Window,
-    say_data,
-)
+from tuner.cli.app import Json, StudyName, TrustCode, data_option, flag, new_typer, settings_of
+from tuner.cli.data_options import DATA_HELP, Pairs, Scaling, say_data, takes_data_options
 from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
@@ -49,6 +21,7 @@ app = new_typer("Create studies and look at them.")
 
 
 @app.command("create")
+@takes_data_options(after="data")
 def create(
     context: typer.Context,
     name: Annotated[
@@ -77,21 +50,6 @@ def create(
     data: Annotated[
         str | None, data_option(DATA_HELP, "the space file's data, else fashion_mnist")
     ] = None,
-    column: Columns = None,
-    weights: Weights = None,
-    kind: Kind = None,
-    text: Text = None,
-    vocabulary: Vocabulary = None,
-    steps: Steps = None,
-    window: Window = None,
-    horizon: Horizon = None,
-    time: Time = None,
-    series: Series = None,
-    task: Task = None,
-    image_size: ImageSize = None,
-    grayscale: Grayscale = False,
-    broken: BrokenImages = None,
-    images: Images = None,
     scaling: Scaling = None,
     validation: Annotated[
         float | None,
@@ -204,6 +162,7 @@ def create(
             show_default="one of the study's own",
         ),
     ] = None,
+    **data_options: Any,
 ) -> None:
     """Create a study: what to search, on which data, and how.
 
@@ -213,7 +172,7 @@ def create(
     the command is refused. While no trial of the study has finished, you may correct your own files
     (a network, data, and the modules that they import from their folders): repeat the command.
     """
-    from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
+    from tuner.algorithms.options import parse_configuration, parse_options
     from tuner.manage.wanted_study import wanted_study
 
     wanted = wanted_study(
@@ -221,21 +180,6 @@ def create(
         network=network,
         space=space,
         data=data,
-        columns=parse_columns(column or []),
-        weights=weights,
-        kind=kind,
-        text=text,
-        vocabulary=vocabulary,
-        steps=steps,
-        window=window,
-        horizon=horizon,
-        time=time,
-        series=series,
-        task=task,
-        image_size=image_size,
-        grayscale=grayscale or None,
-        broken=broken,
-        images=images,
         scaling=scaling,
         validation=validation,
         test=test,
@@ -251,6 +195,7 @@ def create(
         direction=direction,
         seed=seed,
         experiment=experiment,
+        **data_options,
     )
     _create(context, wanted)
 

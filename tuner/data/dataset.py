@@ -11,11 +11,7 @@ import numpy.typing as npt
 
 from tuner.data.example_rows import ExampleRows
 from tuner.data.named_rows import NamedRows, SplitRows, join_split_rows, map_rows, named_parts
-from tuner.data.rows import (
-    AnyRows,
-    Indices,
-    row_blocks,
-)
+from tuner.data.rows import AnyRows, Indices, row_blocks
 from tuner.data.scaling import IDENTITY, Scaling
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column

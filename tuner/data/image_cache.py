@@ -23,13 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tuner.data.image_decoding import (
-    Decoded,
-    Job,
-    UnfitImageError,
-    image_size,
-    is_grey,
-)
+from tuner.data.image_decoding import Decoded, Job, UnfitImageError, image_size, is_grey
 from tuner.data.image_processes import run_jobs
 from tuner.data.rows import (
     StoredRows,

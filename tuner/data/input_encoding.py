@@ -45,13 +45,7 @@ from tuner.data.sequences import (
     with_padded_sequences,
 )
 from tuner.data.several_inputs import SINGLE
-from tuner.data.table_encoding import (
-    Table,
-    TableRows,
-    TextRule,
-    encoding_notes,
-    learn_columns,
-)
+from tuner.data.table_encoding import Table, TableRows, TextRule, encoding_notes, learn_columns
 from tuner.data.target import Target
 from tuner.data.windows import Windows
 from tuner.errors import DatasetError
@@ -99,9 +93,9 @@ class ReadInput(NamedTuple):
 
 
 def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> ReadInput:
-    given = raw
-    raw, is_padded = with_padded_sequences(given, spec)
-    notes = () if raw is given else raw.notes
+    unpadded = raw
+    raw, is_padded = with_padded_sequences(unpadded, spec)
+    notes = () if raw is unpadded else raw.notes
     if is_padded:
         parts = {part: pair.x for part, pair in raw.parts.items()}
         return ReadInput(raw, parts, False, None, spec, True, notes)

@@ -64,7 +64,7 @@ def _columns_of(values: Any, head: Head, source: str) -> "list[pd.Series[Any]]":
         held = values[head.name]
     if hasattr(held, "iloc") and held.ndim == 2:
         if lacking := [name for name in names if name not in held.columns]:
-            raise DatasetError(f"{source}: {describe_lacking(lacking)} among the targets")
+            raise DatasetError(f"{source}: {describe_lacking(lacking, 'target')}")
         return [held[name] for name in names]
     array = np.asarray(held)
     matrix = array[:, np.newaxis] if array.ndim == 1 else array

@@ -31,19 +31,19 @@ def window_rows(
         if not frames:
             raise DatasetError(f"{source}: holds no rows")
         frame = pd.concat(frames, ignore_index=True)
-        found = request.preparation.find_windows(frame, source)
-        index = frame[list(rule.beside)].iloc[found.ends] if rule.beside else None
+        windows = request.preparation.find_windows(frame, source)
+        index = frame[list(rule.beside)].iloc[windows.ends] if rule.beside else None
         values = None
         if target is not None:
-            values = found.behind(encode_later_target(frame[target], request, source))
-        for start in range(0, len(found.starts), request.rows_at_once):
+            values = windows.behind(encode_later_target(frame[target], request, source))
+        for start in range(0, len(windows.starts), request.rows_at_once):
             some = slice(start, start + request.rows_at_once)
             yield RowBlock(
-                found.windows(some),
+                windows.windows(some),
                 None if index is None else index.iloc[some],
                 None if values is None else values[some],
                 start,
             )
 
-    said = f"a forecast for each row that has {rule.steps - 1} rows before it"
-    return LaterRows(source, blocks, (*notes, said), None, target)
+    note = f"a forecast for each row that has {rule.steps - 1} rows before it"
+    return LaterRows(source, blocks, (*notes, note), None, target)

@@ -116,11 +116,11 @@ def check_columns_named(spec: "DataSpec", inputs: Iterable[ReadInput], source: s
     each = list(inputs)
     if len(each) == 1 and each[0].spec.columns == spec.columns:
         return
-    known = {name for one in each for name in one.spec.columns}
+    used_columns = {name for input_ in each for name in input_.spec.columns}
     if unknown := [
         name
         for name, kind in spec.columns.items()
-        if name not in known and kind not in ("drop", "target")
+        if name not in used_columns and kind not in ("drop", "target")
     ]:
         raise DatasetError(f"{source}: --column names {join_names(unknown)}, which no input has")
 
@@ -218,8 +218,8 @@ def _with_warnings(
         shifts += [_under(name, line) for line in lines]
         losses += [_under(name, line) for line in lost_values(each) if line]
         for target_name, values in target_vectors(dataset):
-            found = leak_notes(Split(train, values), part.columns, part.features)
-            leaks += [_under(name, _under(target_name, line)) for line in found]
+            target_leaks = leak_notes(Split(train, values), part.columns, part.features)
+            leaks += [_under(name, _under(target_name, line)) for line in target_leaks]
     losses += [line for line in lost_targets(dataset, y) if line]
     return replace(dataset, notes=(*shifts, *losses, *leaks, *dataset.notes))
 
@@ -247,13 +247,15 @@ def _check_lengths(x: Features, target: Target, source: str) -> None:
 
 
 def _split(
-    given: Collection[str], target: Target, spec: "DataSpec", source: str
+    source_parts: Collection[str], target: Target, spec: "DataSpec", source: str
 ) -> tuple[dict[str, Indices], dict[str, TargetValues]]:
     """The row numbers of each part that is split off from train, and y of all three parts. The test
-    split comes first. `given`: the parts that the source has."""
+    split comes first. `source_parts`: those that it has."""
     y = dict(target.values)
     all_y = y["train"]
-    shares = {part: getattr(spec, part) for part in ("test", "validation") if part not in given}
+    shares = {
+        part: getattr(spec, part) for part in ("test", "validation") if part not in source_parts
+    }
     classes = all_y.astype(np.int32) if target.classes else np.zeros(len(all_y), np.int32)
     rows = draw_splits(classes, shares, spec.seed, target.classes, source)
     if not shares:

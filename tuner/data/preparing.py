@@ -71,11 +71,11 @@ def network_inputs(dataset: Dataset, x: SplitRows) -> Any:
     of the rows as they were given, since the network itself subtracts offsets and scales. Of
     several inputs a dict by name."""
     parts = dataset.input_parts
-    given = {
+    unscaled = {
         name: _as_given(parts[name], np.asarray(rows)).astype(_input_dtype(parts[name]))
         for name, rows in named_parts(x).items()
     }
-    return given if isinstance(x, NamedRows) else given[""]
+    return unscaled if isinstance(x, NamedRows) else unscaled[""]
 
 
 def _input_dtype(part: InputPart) -> str:
@@ -183,6 +183,6 @@ def head_of_target(target: TargetPart) -> Head:
 
 def _value_range(part: InputPart, train: AnyRows) -> tuple[float, float]:
     """Lowest and highest value of some training rows, as they were given."""
-    some = np.asarray(train[sampled_rows(len(train), train.shape)], np.float64)
-    given = _as_given(part, some)
-    return float(given.min()), float(given.max())
+    sample = np.asarray(train[sampled_rows(len(train), train.shape)], np.float64)
+    unscaled = _as_given(part, sample)
+    return float(unscaled.min()), float(unscaled.max())

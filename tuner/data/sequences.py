@@ -70,17 +70,21 @@ def text_notes(train: Table, columns: Sequence[Column]) -> list[str]:
 
 def _text_note(train: Table, column: Column) -> str:
     cells = train.column(column.name)
-    known = set(column.categories or ())
-    held = [split_words(text) for text in cells.texts]
+    vocabulary = set(column.categories or ())
+    words_of_texts = [split_words(text) for text in cells.texts]
     counts = cells.counts()
-    lengths = np.repeat([len(words) for words in held], counts)
+    lengths = np.repeat([len(words) for words in words_of_texts], counts)
     if not lengths.any():
         return f"{column.name}: holds no words in the training rows"
     words = int(lengths.sum())
-    seen = sum(n * sum(w in known for w in ws) for n, ws in zip(counts.tolist(), held, strict=True))
+    seen = sum(
+        n * sum(w in vocabulary for w in ws)
+        for n, ws in zip(counts.tolist(), words_of_texts, strict=True)
+    )
     line = (
         f"{column.name}: texts of {lengths.min()} to {lengths.max()} words, {np.median(lengths):g} "
-        f"in the middle; the {len(known)} most common words are {100 * seen / words:.3g} % of all"
+        f"in the middle; the {len(vocabulary)} most common words are "
+        f"{100 * seen / words:.3g} % of all"
     )
     if column.is_tokens:
         longer = float(np.mean(lengths > column.steps))

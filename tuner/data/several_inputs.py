@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.data.raw import Pair, Raw
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import part_name_problem
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
@@ -96,17 +96,16 @@ def raw_inputs(raw: Raw) -> dict[str, Raw]:
 
 
 def _by_name(x: Mapping[Any, Any], names: list[str], part: str, source: str) -> dict[str, Any]:
-    given = {str(name): value for name, value in x.items()}
-    if set(given) != set(names):
+    inputs = {str(name): value for name, value in x.items()}
+    if set(inputs) != set(names):
         raise DatasetError(
-            f"{source}: the inputs of {part} are {join_names(given)}, those of train "
+            f"{source}: the inputs of {part} are {join_names(inputs)}, those of train "
             f"{join_names(names)}"
         )
-    lengths = {name: _length(value) for name, value in given.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    lengths = {name: _length(value) for name, value in inputs.items()}
+    if counts := differing_lengths(lengths):
         raise DatasetError(f"{source}: the inputs of {part} differ in length: {counts}")
-    return given
+    return inputs
 
 
 def _length(value: Any) -> int:

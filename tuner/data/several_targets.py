@@ -16,7 +16,7 @@ from tuner.data.named_rows import NamedRows
 from tuner.data.target import Target, encode_target, read_targets, refuse_rows
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import part_name_problem
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.data_spec import TargetSpec
@@ -30,19 +30,19 @@ _Matrix = npt.NDArray[np.generic]
 def encode_targets(
     targets: Targets,
     wanted: "Task | None",
-    said: Mapping[str, "TargetSpec"],
+    specs: Mapping[str, "TargetSpec"],
     names: tuple[str, ...] | None,
     source: str,
 ) -> Target:
     """One target or several, encoded alike in every part; the module says which they are. `wanted`:
-    the task, if the user names it; `said`: what the user says of each of several. `names`: as of
+    the task, if the user names it; `specs`: what the user says of each of several. `names`: as of
     `encode_target`.
 
     Raises DatasetError for what no network can learn: gaps, texts among numbers, one value only.
     """
-    targets = _as_heads(_squeezed(targets), wanted, said, source)
+    targets = _as_heads(_squeezed(targets), wanted, specs, source)
     if isinstance(targets["train"], Mapping):
-        return _heads(targets, said, source)
+        return _heads(targets, specs, source)
     if _width(targets["train"]) > 1:
         return _matrix(targets, wanted, source)
     if wanted in ("several", "multilabel"):
@@ -70,12 +70,12 @@ def _width(y: Any) -> int:
 
 
 def _as_heads(
-    targets: dict[str, Any], wanted: "Task | None", said: Mapping[str, "TargetSpec"], source: str
+    targets: dict[str, Any], wanted: "Task | None", specs: Mapping[str, "TargetSpec"], source: str
 ) -> dict[str, Any]:
     """The targets by name where they are heads; else as they are."""
     train = targets["train"]
     columns = _columns(train)
-    if isinstance(train, Mapping) or (columns and (len(said) > 1 or wanted == "several")):
+    if isinstance(train, Mapping) or (columns and (len(specs) > 1 or wanted == "several")):
         return {part: _by_name(y, columns, part, source) for part, y in targets.items()}
     if columns and wanted is None and _kind(train, columns) == "mixed":
         return {part: _by_name(y, columns, part, source) for part, y in targets.items()}
@@ -93,10 +93,10 @@ def _by_name(y: Any, columns: list[str], part: str, source: str) -> dict[str, An
     """Each target of a part by its name."""
     if not isinstance(y, Mapping) and not hasattr(y, "iloc"):
         raise DatasetError(f"{source}: the targets have names in one part only, not in {part}")
-    given = {str(name): y[name] for name in y}
-    if lacking := [name for name in columns if name not in given]:
-        raise DatasetError(f"{source}: {part}: {describe_lacking(lacking)} among the targets")
-    return {name: given[name] for name in columns}
+    by_name = {str(name): y[name] for name in y}
+    if lacking := [name for name in columns if name not in by_name]:
+        raise DatasetError(f"{source}: {part}: {describe_lacking(lacking, 'target')}")
+    return {name: by_name[name] for name in columns}
 
 
 def _kind(y: Any, columns: list[str]) -> str:
@@ -114,34 +114,33 @@ def _column_kind(column: Any) -> str:
     return "marks" if values.dtype.kind == "b" or bool(np.isin(values, (0, 1)).all()) else "numbers"
 
 
-def _heads(targets: Targets, said: Mapping[str, "TargetSpec"], source: str) -> Target:
+def _heads(targets: Targets, specs: Mapping[str, "TargetSpec"], source: str) -> Target:
     """A head for each name."""
     names = list(targets["train"])
     if len(names) < 2:
         raise DatasetError(f"{source}: several targets need two at least, got {join_names(names)}")
-    for name in said:
+    for name in specs:
         if name not in names:
             meant = suggest_names(name, names)
             raise DatasetError(
                 f"{source}: no target {name!r}{meant}; there are {join_names(names)}"
             )
-    heads = {name: _head(name, targets, said, source) for name in names}
+    heads = {name: _head(name, targets, specs, source) for name in names}
     values: dict[str, Any] = {}
     for part in targets:
         of_part = {name: head.values[part] for name, head in heads.items()}
         lengths = {name: len(rows) for name, rows in of_part.items()}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        if counts := differing_lengths(lengths):
             raise DatasetError(f"{source}: the targets of {part} differ in length: {counts}")
         values[part] = NamedRows(of_part)
     notes = [f"{name}: {note}" for name, head in heads.items() for note in head.notes]
     return Target("several", values, (), tuple(notes), heads=heads)
 
 
-def _head(name: str, targets: Targets, said: Mapping[str, "TargetSpec"], source: str) -> Target:
+def _head(name: str, targets: Targets, specs: Mapping[str, "TargetSpec"], source: str) -> Target:
     if problem := part_name_problem(name):
         raise DatasetError(f"{source}: a head cannot be named {name!r}: {problem}; rename it")
-    task = said[name].task if name in said else None
+    task = specs[name].task if name in specs else None
     of_head = {part: y[name] for part, y in targets.items()}
     try:
         return encode_targets(of_head, task, {}, None, f"{source}: head {name!r}")

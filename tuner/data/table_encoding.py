@@ -15,19 +15,10 @@ import numpy.typing as npt
 from tuner.data.column_threads import map_columns
 from tuner.data.rows import Indices, Rows
 from tuner.preparation.cells import Cells
-from tuner.preparation.encoding import (
-    DATE_PARTS,
-    Column,
-    column_writer,
-    gaps_in_words,
-    words_of,
-)
+from tuner.preparation.encoding import DATE_PARTS, Column, column_writer, gaps_in_words, words_of
 from tuner.preparation.kinds import TextForm
 from tuner.preparation.text_columns import ReadColumn
-from tuner.preparation.text_words import (
-    inverse_frequencies,
-    learn_vocabulary,
-)
+from tuner.preparation.text_words import inverse_frequencies, learn_vocabulary
 
 # Of a column of texts: so many of the most common words are features.
 MOST_WORDS = 256

@@ -92,14 +92,14 @@ def lost_targets(dataset: Dataset, y: TargetValues) -> Iterator[str]:
     pairs = zip(
         dataset.targets, named_parts(y).values(), named_parts(dataset.train.y).values(), strict=True
     )
-    for target, given, trained in pairs:
+    for target, unscaled, trained in pairs:
         if target.task != "regression":
             continue
         scale, offset = np.atleast_1d(target.scaling.scale), np.atleast_1d(target.scaling.offset)
         what = f"the target {target.name}" if dataset.heads else "the target"
         for number in range(len(scale)):
             of_value = f" {target.values[number]}" if target.values else ""
-            before, after = (_value(rows, number) for rows in (given, trained))
+            before, after = (_value(rows, number) for rows in (unscaled, trained))
             line = float(scale[number]), float(offset[number])
             yield loss_note(what + of_value, before, after, *line)
 

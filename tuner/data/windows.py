@@ -221,12 +221,12 @@ def naive_forecast_note(windows: Windows) -> str:
         return ""
     rows = windows.rows["validation"]
     shift = 0.0 if windows.shift is None else float(windows.shift[column])
-    known = rows.base[:, column].astype(np.float64) + shift
+    channel = rows.base[:, column].astype(np.float64) + shift
     y = target.reshape(len(target), -1)
-    last = float(np.mean(np.abs(y - known[rows.starts + rule.steps - 1][:, np.newaxis])))
+    last = float(np.mean(np.abs(y - channel[rows.starts + rule.steps - 1][:, np.newaxis])))
     line = f"naive forecasts of the validation rows: the last value errs by {last:.4g} (MAE)"
     if rule.steps >= rule.horizon:
-        before = known[rows.starts[:, np.newaxis] + np.arange(rule.horizon)]
+        before = channel[rows.starts[:, np.newaxis] + np.arange(rule.horizon)]
         seasonal = float(np.mean(np.abs(y - before)))
         line += f", the values of one window before by {seasonal:.4g}"
     return line

@@ -5,22 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.data import (
-    Dataset,
-    imbalance_note,
-    summarize_columns,
-)
-from tuner.errors import (
-    CodeError,
-    StudyError,
-)
+from tuner.data import Dataset, imbalance_note, summarize_columns
+from tuner.errors import CodeError, StudyError
 from tuner.manage import own_networks
 from tuner.manage.definition import class_weight_values, define_study
-from tuner.manage.own_functions import (
-    check_function,
-    describe_kind,
-    with_kind,
-)
+from tuner.manage.own_functions import check_function, describe_kind, with_kind
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space, SpaceFile, load_space

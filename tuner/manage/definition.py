@@ -12,17 +12,8 @@ from tuner.algorithms.samplers import (
     check_several,
     settled_sampler,
 )
-from tuner.data import (
-    Dataset,
-    Source,
-    check_class_weights,
-    find_source,
-    load_dataset,
-)
-from tuner.errors import (
-    MetricError,
-    SpecError,
-)
+from tuner.data import Dataset, Source, check_class_weights, find_source, load_dataset
+from tuner.errors import MetricError, SpecError
 from tuner.manage.own_functions import (
     ChosenObjectives,
     check_function_space,
@@ -34,11 +25,7 @@ from tuner.manage.own_functions import (
 )
 from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
-from tuner.manage.wanted_metrics import (
-    WantedMetrics,
-    check_metrics,
-    read_metrics,
-)
+from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind

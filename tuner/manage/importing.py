@@ -70,9 +70,9 @@ def import_trials(
         )
     )
     _check_objective(history, study, metric)
-    known = imported_marks(store, study)
+    marks = imported_marks(store, study)
     fitting, left_out = _fit_all(store, study, history, wanted, metric)
-    fresh = [trial for trial in fitting if trial.mark not in known]
+    fresh = [trial for trial in fitting if trial.mark not in marks]
     if not dry_run:
         write_imported(store, study, fresh)
     return Imported(history.name, len(fresh), len(fitting) - len(fresh), left_out)
@@ -131,8 +131,8 @@ def _as_named_here(trial: PastTrial, wanted: WantedImport) -> PastTrial:
     """The trial with the study's names of its parameters."""
 
     def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in values.items() if name not in wanted.ignored}
-        return {wanted.renamed.get(name, name): value for name, value in kept.items()}
+        used = {name: value for name, value in values.items() if name not in wanted.ignored}
+        return {wanted.renamed.get(name, name): value for name, value in used.items()}
 
     params = dict(wanted.added) | renamed(trial.params)
     return replace(trial, params=params, distributions=renamed(trial.distributions))

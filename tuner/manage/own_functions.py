@@ -168,9 +168,9 @@ def reported_objective(
             raise MetricError(
                 f"{name}: {network} reports its metrics itself: name one of them, such as val_auc"
             )
-    known = METRICS.get(name_of(names[0])) if names[0].startswith(SPLITS) else None
-    if direction is None and known is not None:
-        direction = known.direction
+    tuner_metric = METRICS.get(name_of(names[0])) if names[0].startswith(SPLITS) else None
+    if direction is None and tuner_metric is not None:
+        direction = tuner_metric.direction
     if direction is None and is_optunas:
         direction = _OPTUNAS_DIRECTION
     if direction is None:

@@ -6,10 +6,7 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from tuner.errors import (
-    SpaceError,
-    SpecError,
-)
+from tuner.errors import SpaceError, SpecError
 from tuner.search_space import SpaceFile, load_file, load_network
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity

@@ -75,13 +75,11 @@ def evaluate_data(
         if seen is not None and sample is not None:
             seen += sample.compare(scored.inputs)
         count(findings.rows)
-    given, known, beyond = _with_known_future(join_outputs(outputs), join_outputs(targets), scoring)
+    scored_outputs, scored_targets, beyond = _with_known_future(
+        join_outputs(outputs), join_outputs(targets), scoring
+    )
     evaluation = evaluate_outputs(
-        given,
-        known,
-        network.task,
-        network.labels,
-        heads=network.heads,
+        scored_outputs, scored_targets, network.task, network.labels, heads=network.heads
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines(), *beyond)
     notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
@@ -101,15 +99,15 @@ def _with_known_future(outputs: Any, targets: Any, scoring: Scoring) -> tuple[An
     DatasetError if there are none."""
     if scoring.description.preparation.window is None:
         return outputs, targets, []
-    known = np.isfinite(targets.reshape(len(targets), -1)).all(axis=1)
-    if not known.any():
+    has_future = np.isfinite(targets.reshape(len(targets), -1)).all(axis=1)
+    if not has_future.any():
         raise DatasetError(
             f"{scoring.rows.source}: no forecast ends within the data; give rows that go on behind "
             "the windows"
         )
-    beyond = int((~known).sum())
+    beyond = int((~has_future).sum())
     notes = [f"{beyond} forecasts reach beyond the data: they are left out"] if beyond else []
-    return outputs[known], targets[known], notes
+    return outputs[has_future], targets[has_future], notes
 
 
 def notes_on_rows(network: NetworkDescription, seen: Seen | None) -> list[str]:

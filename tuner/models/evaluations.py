@@ -166,26 +166,28 @@ def _evaluate_heads(
     resamples: int,
 ) -> Evaluation:
     """Each head by itself; all resample the same rows."""
-    each = {
+    evaluations = {
         head.name: evaluate_outputs(
             outputs[head.name], y[head.name], head.task, head.labels, seed=seed, resamples=resamples
         )
         for head in heads
     }
-    first = next(iter(each.values()))
-    notes = dict.fromkeys(f"{name}: {note}" for name, one in each.items() for note in one.notes)
+    first = next(iter(evaluations.values()))
+    notes = dict.fromkeys(
+        f"{name}: {note}" for name, evaluation in evaluations.items() for note in evaluation.notes
+    )
     return Evaluation(
         task="several",
         rows=first.rows,
         metrics={
             f"{name}_{metric}": figure
-            for name, one in each.items()
-            for metric, figure in one.metrics.items()
+            for name, evaluation in evaluations.items()
+            for metric, figure in evaluation.metrics.items()
         },
         method=first.method,
         resamples=first.resamples,
         notes=tuple(notes),
-        heads=each,
+        heads=evaluations,
     )
 
 

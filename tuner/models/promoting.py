@@ -29,11 +29,7 @@ from tuner.storage.trials import TrialRow
 from tuner.system.file_locks import exclusive_lock
 from tuner.system.names import command, in_command
 from tuner.tracking.client import open_client, tracking_errors
-from tuner.tracking.model_registry import (
-    RegisteredVersion,
-    check_model_name,
-    read_champion,
-)
+from tuner.tracking.model_registry import RegisteredVersion, check_model_name, read_champion
 
 
 def _silent(_text: str) -> None:

@@ -10,18 +10,18 @@ from tuner.errors import NetworkError
 from tuner.values import join_names
 
 
-def arranged_inputs(model: Any, given: Any) -> Any:
+def arranged_inputs(model: Any, inputs: Any) -> Any:
     """Arrays or tensors by name in the form that the model takes; a single one as it is. A subclass
     of keras.Model is given the dict. Raises NetworkError where names or counts differ."""
-    if not isinstance(given, Mapping):
-        return given
+    if not isinstance(inputs, Mapping):
+        return inputs
     structure = getattr(model, "_inputs_struct", None)
     if structure is None:  # a subclass of Model, or a Sequential one
-        takes_one = isinstance(model, keras.Sequential) and len(given) == 1
-        return next(iter(given.values())) if takes_one else dict(given)
+        takes_one = isinstance(model, keras.Sequential) and len(inputs) == 1
+        return next(iter(inputs.values())) if takes_one else dict(inputs)
     own = [tensor.name for tensor in model.inputs]
-    order = _order(own, list(given), "input")
-    return keras.tree.pack_sequence_as(structure, [given[name] for name in order])
+    order = _order(own, list(inputs), "input")
+    return keras.tree.pack_sequence_as(structure, [inputs[name] for name in order])
 
 
 def arranged_outputs(model: Any, outputs: Any, heads: Any) -> Any:
@@ -46,16 +46,16 @@ def _order(own: Sequence[str], names: Sequence[str], what: str) -> Sequence[str]
     """The names of the data in the model's order. `own`: the model's own names."""
     if set(own) == set(names):
         return own
-    given = "inputs" if what == "input" else "targets"
+    in_data = "inputs" if what == "input" else "targets"
     if len(own) != len(names):
         plural = "s" * (len(own) != 1)
         raise NetworkError(
             f"has {len(own)} {what}{plural} ({join_names(own)}), the data have {len(names)} "
-            f"{given} ({join_names(names)})"
+            f"{in_data} ({join_names(names)})"
         )
     if set(own) & set(names):
         raise NetworkError(
-            f"has {what}s named {join_names(own)}, the {given} of the data are "
+            f"has {what}s named {join_names(own)}, the {in_data} of the data are "
             f"{join_names(names)}: name all of them so, or none"
         )
     return names

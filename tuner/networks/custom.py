@@ -376,9 +376,9 @@ class CustomNetwork:
         except NetworkError as error:
             raise NetworkError(f"{where} {error}") from error
         wanted = outputs if isinstance(outputs, Mapping) else {"": outputs}
-        given = built if isinstance(outputs, Mapping) else {"": built}
+        built_outputs = built if isinstance(outputs, Mapping) else {"": built}
         for name, units in wanted.items():
-            shapes = [tuple(output.shape) for output in keras.tree.flatten(given[name])]
+            shapes = [tuple(output.shape) for output in keras.tree.flatten(built_outputs[name])]
             if shapes != [(None, units)]:
                 got, of = ", ".join(map(str, shapes)), f" for {name}" if name else ""
                 raise NetworkError(

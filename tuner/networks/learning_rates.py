@@ -56,17 +56,17 @@ def _share_of_variables(model: Any, shares: Mapping[str, float]) -> dict[int, fl
     by_name: dict[str, list[Any]] = {}
     for layer in model._flatten_layers(include_self=False):
         by_name.setdefault(layer.name, []).append(layer)
-    found: dict[int, float] = {}
+    share_of: dict[int, float] = {}
     for name, share in shares.items():
         if name not in by_name:
-            known = ", ".join(layer.name for layer in model.layers)
-            raise ValueError(f"there is no layer {name!r}; the model has {known}")
+            layer_names = ", ".join(layer.name for layer in model.layers)
+            raise ValueError(f"there is no layer {name!r}; the model has {layer_names}")
         if not share >= 0:
             raise ValueError(f"the share of layer {name!r} must be >= 0, got {share!r}")
         variables = [v for layer in by_name[name] for v in layer.trainable_variables]
         # An optimizer is given the variables of TensorFlow inside.
-        found |= {id(variable.value): float(share) for variable in variables}
-    return found
+        share_of |= {id(variable.value): float(share) for variable in variables}
+    return share_of
 
 
 def _slow_down(optimizer: Any, shares: Mapping[int, float]) -> None:

@@ -97,8 +97,10 @@ def with_preparation(trained: Any, dataset: Any, head: Callable[[Any], Any] | No
     for name, part in dataset.input_parts.items():
         shape = dataset.input_shape[name] if named else dataset.input_shape
         inputs[name], scaled[name] = _scaled_input(name, shape, part)
-    given = scaled if named else scaled[""]
-    outputs = arranged_outputs(trained, trained(arranged_inputs(trained, given)), dataset.outputs)
+    inputs_taken = scaled if named else scaled[""]
+    outputs = arranged_outputs(
+        trained, trained(arranged_inputs(trained, inputs_taken)), dataset.outputs
+    )
     outputs = by_head(_in_units, outputs, dataset) if head is None else head(outputs)
     return keras.Model(inputs if named else inputs[""], outputs)
 

@@ -115,10 +115,10 @@ def as_padded_rows(
                 f"shape {array.shape}"
             )
         sequences = list(array)
-    given = check_sequences(sequences, source, first_row)
-    if given != channels:
+    own_channels = check_sequences(sequences, source, first_row)
+    if own_channels != channels:
         raise DatasetError(
-            f"{source}: sequences have {given} channels, the network takes {channels}"
+            f"{source}: sequences have {own_channels} channels, the network takes {channels}"
         )
     return pad_sequences(sequences, steps, channels)
 

@@ -34,7 +34,7 @@ from tuner.preparation.window_rule import (
     order_rows,
     read_ordered_cells,
 )
-from tuner.values import clipped, describe_lacking, join_names, suggest_names
+from tuner.values import clipped, describe_lacking, differing_lengths, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
@@ -240,9 +240,9 @@ class Preparation:
     def _prepare_windows(self, rows: Any, source: str) -> Prepared:
         if isinstance(rows, np.ndarray) and rows.shape[1:] == self.input_shape:
             return Prepared(rows, Findings(len(rows)))
-        found = self.find_windows(rows, source)
-        findings = replace(found.findings, rows=len(found.starts))
-        return Prepared(found.windows(), findings, found.ends)
+        table = self.find_windows(rows, source)
+        findings = replace(table.findings, rows=len(table.starts))
+        return Prepared(table.windows(), findings, table.ends)
 
     def find_windows(self, rows: Any, source: str) -> WindowedTable:
         """The windows over the rows of a table, each ending in another row. Raises DatasetError as
@@ -268,17 +268,16 @@ class Preparation:
         """Each input by itself; `inputs` of the result are arrays by name."""
         findings = Findings()
         if self.is_table:
-            given, notes = self._tables_of(rows, source)
+            raw_inputs, notes = self._tables_of(rows, source)
             findings.notes |= dict.fromkeys(notes)
         else:
-            given = self._arrays_of(rows, source)
+            raw_inputs = self._arrays_of(rows, source)
         prepared = {}
         for name, part in self.inputs.items():
             of_input = f"{source}: input {name}" if not self.is_table else source
-            prepared[name] = part.prepare(given[name], of_input, first_row=first_row)
+            prepared[name] = part.prepare(raw_inputs[name], of_input, first_row=first_row)
         lengths = {name: len(each.inputs) for name, each in prepared.items()}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        if counts := differing_lengths(lengths):
             raise DatasetError(f"{source}: the inputs differ in length: {counts}")
         for each in prepared.values():
             findings.add(each.findings)
@@ -299,13 +298,13 @@ class Preparation:
             raise DatasetError(
                 f"{source}: the network takes {len(self.inputs)} inputs; give a dict {{{names}}}"
             )
-        given = {str(name): value for name, value in rows.items()}
-        if lacking := [name for name in self.inputs if name not in given]:
+        arrays = {str(name): value for name, value in rows.items()}
+        if lacking := [name for name in self.inputs if name not in arrays]:
             raise DatasetError(
-                f"{source}: {describe_lacking(lacking)} among the inputs; there are "
-                f"{join_names(given) or 'none'}"
+                f"{source}: {describe_lacking(lacking, 'input')}; there are "
+                f"{join_names(arrays) or 'none'}"
             )
-        return given
+        return arrays
 
     def _check_is_frame(self, rows: Any, source: str) -> None:
         if not is_frame(rows):

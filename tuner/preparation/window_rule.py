@@ -133,8 +133,8 @@ class WindowedTable:
         places = self.starts[:, np.newaxis] + self.rule.steps + np.arange(self.rule.horizon)
         inside = np.minimum(places, len(self.base) - 1)
         of_series = self.ordered.series
-        known = (places < len(self.base)) & (
+        exists = (places < len(self.base)) & (
             of_series[inside] == of_series[self.starts][:, np.newaxis]
         )
-        following = np.where(known, values[self.ordered.order][inside], np.nan)
+        following = np.where(exists, values[self.ordered.order][inside], np.nan)
         return following[:, 0] if self.rule.horizon == 1 else following

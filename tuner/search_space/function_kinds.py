@@ -64,23 +64,23 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return FunctionKind.BUILD  # running the file will say what is wrong
-    found = _definition(module, name)
-    if isinstance(found, ast.Assign):
-        is_hypermodel = isinstance(found.value, ast.Call) and _is_hypermodel(
-            module, found.value.func
+    definition = _definition(module, name)
+    if isinstance(definition, ast.Assign):
+        is_hypermodel = isinstance(definition.value, ast.Call) and _is_hypermodel(
+            module, definition.value.func
         )
         return FunctionKind.HYPERMODEL if is_hypermodel else FunctionKind.BUILD
-    if isinstance(found, ast.ClassDef):
+    if isinstance(definition, ast.ClassDef):
         if _is_hypermodel(module, ast.Name(name)):
             return FunctionKind.HYPERMODEL
         raise NetworkError(f"{where} is a class without a method build(self, hp); {_instead()}")
-    if found is None:
+    if definition is None:
         _check_bound(module, name, where)
         return FunctionKind.BUILD  # made otherwise, by a call or an import
-    names, required = _arguments(found)
+    names, required = _arguments(definition)
     if required == 1:
-        return _kind_of_one_argument(found, names[0], where)
-    if found.args.vararg is not None or (len(names) >= 3 and required in (2, 3)):
+        return _kind_of_one_argument(definition, names[0], where)
+    if definition.args.vararg is not None or (len(names) >= 3 and required in (2, 3)):
         return FunctionKind.BUILD
     if required == 2:
         return FunctionKind.TRAIN
@@ -106,13 +106,13 @@ def _instead() -> str:
 def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | ast.Assign | None:
     """What gives the name its meaning at the top of the file, the last time."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = [
+    definitions = [
         node
         for node in module.body
         if (isinstance(node, kinds) and node.name == name)
         or (isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets))
     ]
-    return found[-1] if found else None
+    return definitions[-1] if definitions else None
 
 
 def _check_bound(module: ast.Module, name: str, where: str) -> None:
@@ -135,13 +135,13 @@ def _is_hypermodel(module: ast.Module, made_by: ast.expr, depth: int = 0) -> boo
     """Whether it is the name of a class with a method `build`, or of one of KerasTuner's own, such
     as HyperResNet. Classes of the file are followed to their bases."""
     name = ast.unparse(made_by).rpartition(".")[2]
-    found = _definition(module, name)
-    if not isinstance(found, ast.ClassDef):
-        return found is None and name.startswith("Hyper")
-    if _has_method(found, "build"):
+    definition = _definition(module, name)
+    if not isinstance(definition, ast.ClassDef):
+        return definition is None and name.startswith("Hyper")
+    if _has_method(definition, "build"):
         return True
     return depth < _MOST_BASES and any(
-        _is_hypermodel(module, base, depth + 1) for base in found.bases
+        _is_hypermodel(module, base, depth + 1) for base in definition.bases
     )
 
 

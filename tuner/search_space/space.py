@@ -270,11 +270,11 @@ class Space(BaseModel):
         defines its own space, names that the space does not know are what it will ask for. Raises
         SpaceError."""
         defines = self._function_kind.defines_space
-        asked = [name for name in configuration if defines and not self.knows(name)]
-        known = {name: value for name, value in configuration.items() if name not in asked}
+        undeclared = [name for name in configuration if defines and not self.knows(name)]
+        declared = {name: value for name, value in configuration.items() if name not in undeclared}
         try:
-            given = {name: check_scalar(configuration[name]) for name in asked}
-            return flatten_configuration(self._order, known) | given
+            own_values = {name: check_scalar(configuration[name]) for name in undeclared}
+            return flatten_configuration(self._order, declared) | own_values
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
 

@@ -33,6 +33,8 @@ def correct_study(
 def _correct(
     connection: sa.Connection, study: StudyKey, definition: str, changes_data: bool
 ) -> str | None:
+    from tuner.storage.optuna_tables import REPORTS  # imports Optuna
+
     # A loop that was suspended may be about to finish a trial, even if its lease has expired.
     leases.lock_loops(connection, study)
     # No search begins meanwhile: opening a lease waits for this lock.
@@ -50,8 +52,7 @@ def _correct(
             reports.c.study_uuid == study.uuid, reports.c.trial_id.in_(unfinished)
         )
     )
-    optuna_reports = _optuna_reports()
-    connection.execute(sa.delete(optuna_reports).where(optuna_reports.c.trial_id.in_(unfinished)))
+    connection.execute(sa.delete(REPORTS).where(REPORTS.c.trial_id.in_(unfinished)))
     return None
 
 
@@ -80,14 +81,6 @@ def has_finished(store: Store, study: StudyKey) -> bool:
 
 def _trial_ids(study: StudyKey) -> sa.Select[tuple[int]]:
     return sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study.study_id)
-
-
-def _optuna_reports() -> sa.Table:
-    from optuna.storages._rdb.models import TrialIntermediateValueModel
-
-    table = TrialIntermediateValueModel.__table__
-    assert isinstance(table, sa.Table)
-    return table
 
 
 def has_definition(store: Store, study: StudyRow) -> bool:

@@ -22,14 +22,16 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import StorageError
+from tuner.storage.optuna_tables import (
+    PARAMS,
+    REPORTS,
+    STUDIES,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+)
 
-_STUDIES = models.StudyModel.__table__
-_TRIALS = models.TrialModel.__table__
-_PARAMS = models.TrialParamModel.__table__
-_VALUES = models.TrialValueModel.__table__
-_REPORTS = models.TrialIntermediateValueModel.__table__
-_USER = models.TrialUserAttributeModel.__table__
-_SYSTEM = models.TrialSystemAttributeModel.__table__
 # What pruners and samplers need of other trials: SuccessiveHalving's rungs, and constraints.
 _OUTLINE_KEYS = ("completed_rung_%", "constraints%")
 # Databases limit how many values a query may list.
@@ -68,21 +70,21 @@ class Chosen:
 
     def query(self) -> sa.Select[Any]:
         """The ids of the chosen trials, and of more if they are too many to be listed."""
-        query = sa.select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == self.study_id)
+        query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id)
         if self.states is not None:
-            query = query.where(_TRIALS.c.state.in_(list(self.states)))
+            query = query.where(TRIALS.c.state.in_(list(self.states)))
         listed = [trial_id for trial_id in self.ids if trial_id <= self.after]
-        beyond = _TRIALS.c.trial_id > self.after
+        beyond = TRIALS.c.trial_id > self.after
         if not listed:
             return query.where(beyond)
         if len(listed) > _MOST_IDS:
-            return query.where(beyond | (_TRIALS.c.trial_id >= min(listed)))
-        return query.where(beyond | _TRIALS.c.trial_id.in_(listed))
+            return query.where(beyond | (TRIALS.c.trial_id >= min(listed)))
+        return query.where(beyond | TRIALS.c.trial_id.in_(listed))
 
 
 def check_study(connection: sa.Connection, study_id: int) -> None:
     """Raises KeyError, as Optuna does, if there is no such study."""
-    query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
+    query = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
     if connection.execute(query).first() is None:
         raise KeyError(models.NOT_FOUND_MSG)
 
@@ -104,8 +106,8 @@ def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
     trials = _read_heads(connection, chosen)
     _add_values(connection, chosen, trials)
     _add_params(connection, chosen, trials)
-    _add_attributes(connection, chosen, trials, _USER)
-    _add_attributes(connection, chosen, trials, _SYSTEM)
+    _add_attributes(connection, chosen, trials, USER_ATTRIBUTES)
+    _add_attributes(connection, chosen, trials, SYSTEM_ATTRIBUTES)
     _add_reports(connection, chosen, trials)
     return list(trials.values())
 
@@ -117,7 +119,7 @@ def read_outlined(
     every = Chosen(study_id)
     trials = _read_heads(connection, every)
     _add_values(connection, every, trials)
-    _add_attributes(connection, every, trials, _SYSTEM, _OUTLINE_KEYS)
+    _add_attributes(connection, every, trials, SYSTEM_ATTRIBUTES, _OUTLINE_KEYS)
     ids = outlining.whole(list(trials.values()))
     if ids is None:
         return read_whole(connection, every)
@@ -131,7 +133,7 @@ def read_outlined(
 def _read_heads(connection: sa.Connection, chosen: Chosen) -> dict[int, FrozenTrial]:
     """The trials by id, with nothing but their own row. If another loop is writing one, later
     queries may see more of it; that does no harm, since all unfinished trials are read again."""
-    query = sa.select(_TRIALS).where(_TRIALS.c.trial_id.in_(chosen.query()))
+    query = sa.select(TRIALS).where(TRIALS.c.trial_id.in_(chosen.query()))
     return {
         row.trial_id: FrozenTrial(
             number=row.number,
@@ -146,7 +148,7 @@ def _read_heads(connection: sa.Connection, chosen: Chosen) -> dict[int, FrozenTr
             intermediate_values={},
             trial_id=row.trial_id,
         )
-        for row in connection.execute(query.order_by(_TRIALS.c.trial_id))
+        for row in connection.execute(query.order_by(TRIALS.c.trial_id))
         if row.trial_id in chosen
     }
 
@@ -167,7 +169,7 @@ def _rows(
 def _add_values(
     connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
 ) -> None:
-    columns = (_VALUES.c.trial_id, _VALUES.c.objective, _VALUES.c.value, _VALUES.c.value_type)
+    columns = (VALUES.c.trial_id, VALUES.c.objective, VALUES.c.value, VALUES.c.value_type)
     values_of: dict[int, dict[int, float]] = {}
     for trial_id, objective, value, kind in _rows(connection, chosen, columns):
         values_of.setdefault(trial_id, {})[objective] = _value(value, kind)
@@ -181,10 +183,10 @@ def _add_params(
 ) -> None:
     distributions: dict[str, BaseDistribution] = {}
     columns = (
-        _PARAMS.c.trial_id,
-        _PARAMS.c.param_name,
-        _PARAMS.c.param_value,
-        _PARAMS.c.distribution_json,
+        PARAMS.c.trial_id,
+        PARAMS.c.param_name,
+        PARAMS.c.param_value,
+        PARAMS.c.distribution_json,
     )
     for trial_id, name, value, text in _rows(connection, chosen, columns):
         if (trial := trials.get(trial_id)) is None:
@@ -217,7 +219,7 @@ def _add_attributes(
     where = [sa.or_(*(table.c.key.like(pattern) for pattern in patterns))] if patterns else []
     for trial_id, key, value in _rows(connection, chosen, columns, *where):
         if (trial := trials.get(trial_id)) is not None:
-            attributes = trial._user_attrs if table is _USER else trial._system_attrs
+            attributes = trial._user_attrs if table is USER_ATTRIBUTES else trial._system_attrs
             attributes[sys.intern(key)] = json.loads(value)
 
 
@@ -225,10 +227,10 @@ def _add_reports(
     connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
 ) -> None:
     columns = (
-        _REPORTS.c.trial_id,
-        _REPORTS.c.step,
-        _REPORTS.c.intermediate_value,
-        _REPORTS.c.intermediate_value_type,
+        REPORTS.c.trial_id,
+        REPORTS.c.step,
+        REPORTS.c.intermediate_value,
+        REPORTS.c.intermediate_value_type,
     )
     for trial_id, step, value, kind in _rows(connection, chosen, columns):
         if (trial := trials.get(trial_id)) is not None:

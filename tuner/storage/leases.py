@@ -122,8 +122,8 @@ _OWN_LOOP = (
 def check(connection: sa.Connection, lease: Lease) -> None:
     """Make sure, until the transaction ends, that the lease's row and its study exist. An expired
     lease passes: writes to what was taken over are refused by its slot. Raises LeaseLost."""
-    asked = {"a_loop": lease.loop_id, "a_uuid": lease.uuid}
-    if connection.execute(_OWN_LOOP, asked).first() is None:
+    keys = {"a_loop": lease.loop_id, "a_uuid": lease.uuid}
+    if connection.execute(_OWN_LOOP, keys).first() is None:
         raise LeaseLost
 
 

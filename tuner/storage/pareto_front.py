@@ -45,8 +45,8 @@ def undominated(values: Values) -> list[int]:
     return sorted(front)
 
 
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+def _dominates(values: Sequence[float], others: Sequence[float]) -> bool:
+    return values != others and all(a <= b for a, b in zip(values, others, strict=True))
 
 
 def _infeasible(connection: sa.Connection, study: StudyRow) -> set[int]:

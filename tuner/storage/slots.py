@@ -136,8 +136,8 @@ def claim_in(
 def _claimed_before(
     connection: sa.Connection, lease: Lease, own_slots: frozenset[int]
 ) -> sa.Row[Any, Any, Any, Any] | None:
-    asked = {"a_loop": lease.loop_id, "own": list(own_slots)}
-    return connection.execute(_CLAIMED_BEFORE, _keys_of(lease) | asked).first()
+    keys = {"a_loop": lease.loop_id, "own": list(own_slots)}
+    return connection.execute(_CLAIMED_BEFORE, _keys_of(lease) | keys).first()
 
 
 def _open_slot(
@@ -249,8 +249,8 @@ def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
     """Make sure, until the transaction ends, that the loop holds the trial's slot. Raises SlotLost
     where another loop holds it or there is none, LeaseLost where the study or the lease is gone."""
     check(connection, lease)
-    asked = {"a_trial": trial_id, "a_study": lease.study_id}
-    row = connection.execute(_HOLDER, asked).first()
+    keys = {"a_trial": trial_id, "a_study": lease.study_id}
+    row = connection.execute(_HOLDER, keys).first()
     if row is None or row.loop_id != lease.loop_id:
         raise SlotLost(trial_id)
 
@@ -259,8 +259,8 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
     """The trial and the attempt of a slot that the loop holds; nobody else changes them until the
     transaction ends. Raises SlotLost and LeaseLost."""
     check(connection, lease)
-    asked = {"a_study": slot.study_id, "a_number": slot.number, "a_loop": lease.loop_id}
-    row = connection.execute(_OWN_SLOT, asked).first()
+    keys = {"a_study": slot.study_id, "a_number": slot.number, "a_loop": lease.loop_id}
+    row = connection.execute(_OWN_SLOT, keys).first()
     if row is None:
         raise SlotLost(slot.trial_id)
     return row

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from tuner.storage import attempt_rows, leases, slots, trial_rows
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
+from tuner.storage.optuna_tables import SYSTEM_ATTRIBUTES, USER_ATTRIBUTES
 from tuner.storage.schema import MADE, optuna_trial_attributes
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
@@ -65,8 +66,8 @@ class DeferredWrites:
     def write(self, connection: sa.Connection) -> None:
         trial_rows.set_reports(connection, self.trial_id, self.reports)
         for table, attributes in (
-            (trial_rows.USER_ATTRIBUTES, self.user_attributes),
-            (trial_rows.SYSTEM_ATTRIBUTES, self.system_attributes),
+            (USER_ATTRIBUTES, self.user_attributes),
+            (SYSTEM_ATTRIBUTES, self.system_attributes),
         ):
             trial_rows.set_attributes(connection, self.trial_id, table, attributes)
         for write in self.ours:

@@ -22,48 +22,48 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.storage.optuna_tables import (
+    PARAMS,
+    REPORTS,
+    STUDIES,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+)
 from tuner.storage.store import insert_or
 
-_STUDIES = models.StudyModel.__table__
-_TRIALS = models.TrialModel.__table__
-_PARAMS = models.TrialParamModel.__table__
-_VALUES = models.TrialValueModel.__table__
-_REPORTS = models.TrialIntermediateValueModel.__table__
-USER_ATTRIBUTES = models.TrialUserAttributeModel.__table__
-SYSTEM_ATTRIBUTES = models.TrialSystemAttributeModel.__table__
 # What tells the rows of one trial apart, and whether a later value replaces an earlier one.
 _KEYS = {
-    _PARAMS: "param_name",
-    _VALUES: "objective",
-    _REPORTS: "step",
+    PARAMS: "param_name",
+    VALUES: "objective",
+    REPORTS: "step",
     USER_ATTRIBUTES: "key",
     SYSTEM_ATTRIBUTES: "key",
 }
 
 _trial_id = sa.bindparam("a_trial", type_=sa.Integer)
 _study_id = sa.bindparam("a_study", type_=sa.Integer)
-_LOCK_STUDY = (
-    sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == _study_id).with_for_update()
-)
-_LOCK_TRIAL = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == _trial_id).with_for_update()
-_INSERT_TRIAL = sa.insert(_TRIALS).returning(_TRIALS.c.trial_id)
+_LOCK_STUDY = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == _study_id).with_for_update()
+_LOCK_TRIAL = sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == _trial_id).with_for_update()
+_INSERT_TRIAL = sa.insert(TRIALS).returning(TRIALS.c.trial_id)
 _EARLIER_TRIALS = (
     sa.select(sa.func.count())
-    .select_from(_TRIALS)
-    .where(_TRIALS.c.study_id == _study_id, _TRIALS.c.trial_id < _trial_id)
+    .select_from(TRIALS)
+    .where(TRIALS.c.study_id == _study_id, TRIALS.c.trial_id < _trial_id)
 )
-_update = sa.update(_TRIALS).where(_TRIALS.c.trial_id == _trial_id)
+_update = sa.update(TRIALS).where(TRIALS.c.trial_id == _trial_id)
 _SET_NUMBER = _update.values(number=sa.bindparam("a_number"))
 _SET_STATE = _update.values(state=sa.bindparam("a_state"))
 _SET_STARTED = _update.values(state=sa.bindparam("a_state"), datetime_start=sa.bindparam("at"))
 _SET_ENDED = _update.values(state=sa.bindparam("a_state"), datetime_complete=sa.bindparam("at"))
 _FIRST_DISTRIBUTION = (
-    sa.select(_PARAMS.c.distribution_json)
-    .join(_TRIALS, _TRIALS.c.trial_id == _PARAMS.c.trial_id)
+    sa.select(PARAMS.c.distribution_json)
+    .join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id)
     .where(
-        _PARAMS.c.param_name == sa.bindparam("a_name"),
-        _TRIALS.c.study_id
-        == sa.select(_TRIALS.c.study_id).where(_TRIALS.c.trial_id == _trial_id).scalar_subquery(),
+        PARAMS.c.param_name == sa.bindparam("a_name"),
+        TRIALS.c.study_id
+        == sa.select(TRIALS.c.study_id).where(TRIALS.c.trial_id == _trial_id).scalar_subquery(),
     )
     .limit(1)
 )
@@ -139,7 +139,7 @@ def set_values(connection: sa.Connection, trial_id: int, values: Sequence[float]
     for objective, value in enumerate(values):
         number, kind = stored(value)
         rows.append({"objective": objective, "value": number, "value_type": kind})
-    _put(connection, _VALUES, trial_id, rows)
+    _put(connection, VALUES, trial_id, rows)
 
 
 def set_param(
@@ -154,8 +154,8 @@ def set_param(
     study has used for the name, looked up where it is None. Raises ValueError where the two do not
     go together."""
     if previous is None:
-        asked = {"a_trial": trial_id, "a_name": name}
-        earlier = connection.execute(_FIRST_DISTRIBUTION, asked).scalar()
+        keys = {"a_trial": trial_id, "a_name": name}
+        earlier = connection.execute(_FIRST_DISTRIBUTION, keys).scalar()
         previous = None if earlier is None else json_to_distribution(earlier)
     if previous is not None:
         check_distribution_compatibility(previous, distribution)
@@ -164,7 +164,7 @@ def set_param(
         "param_value": internal_value,
         "distribution_json": distribution_to_json(distribution),
     }
-    _put(connection, _PARAMS, trial_id, [row])
+    _put(connection, PARAMS, trial_id, [row])
 
 
 def set_reports(connection: sa.Connection, trial_id: int, reports: Mapping[int, float]) -> None:
@@ -174,7 +174,7 @@ def set_reports(connection: sa.Connection, trial_id: int, reports: Mapping[int, 
     for step, value in reports.items():
         number, kind = stored(value)
         rows.append({"step": step, "intermediate_value": number, "intermediate_value_type": kind})
-    _put(connection, _REPORTS, trial_id, rows)
+    _put(connection, REPORTS, trial_id, rows)
 
 
 def set_attributes(
@@ -199,7 +199,7 @@ def _upsert(dialect: str, table: Any) -> Any:
     insert = insert_or(dialect, table)
     key = ["trial_id", _KEYS[table]]
     changed = [c.name for c in table.c if not c.primary_key and c.name not in key]
-    if table is _PARAMS:
+    if table is PARAMS:
         return insert.on_conflict_do_nothing(index_elements=key)
     return insert.on_conflict_do_update(
         index_elements=key, set_={name: insert.excluded[name] for name in changed}

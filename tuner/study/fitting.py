@@ -97,8 +97,8 @@ def _unmet_needs(task: Task, input_shape: Any, input_kind: str) -> dict[DataNeed
 def incomparable_parameter(metric: str, space: Space, heads: Collection[str] = ()) -> str | None:
     """The searched parameter, if any, that gives this metric another meaning in each trial.
     `heads`: the names of several targets."""
-    known = metric_named(name_of(metric), heads)
-    if known is None or known.name != "loss":
+    entry = metric_named(name_of(metric), heads)
+    if entry is None or entry.name != "loss":
         return None
     parameters = catalogue(space.network)
     changing = (name for name in space.varying() if name in parameters)

@@ -185,8 +185,8 @@ _DATA_FACTS: dict[str, Callable[[DataSpec], object]] = {
 
 
 def _target_in_words(name: str, target: TargetSpec) -> str:
-    said = [*filter(None, [target.task]), *([f"weight {target.weight:g}"] * (target.weight != 1))]
-    return f"{name} ({', '.join(said)})" if said else name
+    facts = [*filter(None, [target.task]), *([f"weight {target.weight:g}"] * (target.weight != 1))]
+    return f"{name} ({', '.join(facts)})" if facts else name
 
 
 def _data_fact(spec: StudySpec, name: str) -> object:

@@ -39,17 +39,17 @@ def local_file(path: str | PathLike[str]) -> Path:
     Raises:
         NetworkError: There is no such file, or it has changed since the study was created.
     """
-    name, known = fspath(path), _known.get()
-    if known is None:  # the code runs by itself
+    name, study_files = fspath(path), _known.get()
+    if study_files is None:  # the code runs by itself
         caller = Path(sys._getframe(1).f_code.co_filename)
         return _existing(name, (caller.parent, Path.cwd()))
-    file = _existing(name, known.folders)
-    if name not in known.hashes:
+    file = _existing(name, study_files.folders)
+    if name not in study_files.hashes:
         raise NetworkError(
             f"{_FUNCTION}({name!r}): the study has no SHA-256 of it; write its path as a literal "
             "in the code"
         )
-    if file_hash(file) != known.hashes[name]:
+    if file_hash(file) != study_files.hashes[name]:
         raise NetworkError(
             f"{file}: has changed since the study was created, and scores would not be comparable: "
             "put it back, or create a new study"

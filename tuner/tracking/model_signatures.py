@@ -39,18 +39,18 @@ def signature_of(description: NetworkDescription) -> Any:
 
     preparation = description.preparation
     labels = {head.column(PREDICTION) for head in description.targets if head.labels}
-    given = [
+    output_specs = [
         ColSpec("string" if name in labels else "double", name)
         for name in prediction_columns(description.targets)
     ]
     names = input_columns(preparation)
-    taken = [ColSpec(AnyType(), name) for name in names or ()]
+    input_specs = [ColSpec(AnyType(), name) for name in names or ()]
     if names is None:
-        taken = [
+        input_specs = [
             TensorSpec(np.dtype(part.input_dtype), (-1, *_given_shape(part)), name or None)
             for name, part in (dict(preparation.inputs) or {"": preparation}).items()
         ]
-    return ModelSignature(inputs=Schema(taken), outputs=Schema(given))
+    return ModelSignature(inputs=Schema(input_specs), outputs=Schema(output_specs))
 
 
 def _given_shape(part: Preparation) -> tuple[int, ...]:
@@ -98,13 +98,13 @@ def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
 
     if preparation is not None and preparation.is_table:
         return None if dataset.examples is None else pd.DataFrame(dataset.examples, dtype=object)
-    given = network_inputs(dataset, dataset.train.x[:_MOST_EXAMPLES])
-    if isinstance(given, dict):
-        return given
+    rows = network_inputs(dataset, dataset.train.x[:_MOST_EXAMPLES])
+    if isinstance(rows, dict):
+        return rows
     if preparation is not None and preparation.padding is not None:
-        return _sequence_of(given[0], preparation)
+        return _sequence_of(rows[0], preparation)
     names = None if preparation is None else input_columns(preparation)
-    return given if names is None else pd.DataFrame(given, columns=names)
+    return rows if names is None else pd.DataFrame(rows, columns=names)
 
 
 def _sequence_of(padded: Any, preparation: Preparation) -> Any:

@@ -25,10 +25,10 @@ def read_experiment(uri: str, experiment: str, metric: str, maximize: bool) -> H
         if client is None:
             raise UsageError(f"{shown_uri}: there is no such file")
         with tracking_errors():
-            found = client.get_experiment_by_name(experiment)
-            if found is None:
+            row = client.get_experiment_by_name(experiment)
+            if row is None:
                 raise UsageError(f"{shown_uri}: has no experiment {experiment!r}")
-            runs = [run for page in find_runs(client, [found.experiment_id], "") for run in page]
+            runs = [run for page in find_runs(client, [row.experiment_id], "") for run in page]
             runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
             left_out = Counter(reason for run in runs if (reason := _no_result(run, metric)))
             usable = [run for run in runs if _no_result(run, metric) is None]

@@ -16,13 +16,7 @@ from tuner.storage.trials import summarize
 from tuner.study.spec import StudySpec
 from tuner.system.names import is_valid
 from tuner.tracking.client import Client, open_existing_client, tracking_errors
-from tuner.tracking.content import (
-    UUID_TAG,
-    allowed_key,
-    best_key,
-    tag_value,
-    to_milliseconds,
-)
+from tuner.tracking.content import UUID_TAG, allowed_key, best_key, tag_value, to_milliseconds
 from tuner.tracking.experiments import find_run, is_active, is_own_run
 from tuner.tracking.links import charts_page, run_page, trials_page, view_key
 

@@ -1,7 +1,7 @@
 """What a user's file may give Keras' `fit` beside its model: `callbacks(params)` and
 `fit_arguments(params)`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -36,19 +36,19 @@ OWNED = {
 }
 
 
-def check_arguments(given: Any, where: str) -> dict[str, Any]:
+def check_arguments(arguments: Any, where: str) -> dict[str, Any]:
     """The arguments that `fit_arguments(params)` returned. Raises NetworkError, in one line."""
-    if not isinstance(given, Mapping):
-        kind = type(given).__name__
+    if not isinstance(arguments, Mapping):
+        kind = type(arguments).__name__
         raise NetworkError(f"{where}: fit_arguments must return a dict, got {kind}")
-    for name, value in given.items():
+    for name, value in arguments.items():
         if name in OWNED:
             raise NetworkError(f"{where}: fit_arguments gives {name!r}; {OWNED[name]}")
         if name not in ARGUMENTS:
             known = ", ".join(sort_by_similarity(str(name), ARGUMENTS))
             raise NetworkError(f"{where}: fit_arguments gives {name!r}; known: {known}")
         _check_value(name, value, where)
-    return dict(given)
+    return dict(arguments)
 
 
 def _check_value(name: str, value: Any, where: str) -> None:
@@ -59,20 +59,20 @@ def _check_value(name: str, value: Any, where: str) -> None:
         raise NetworkError(f"{where}: fit_arguments: {name} must be {noun}, got {value!r}")
 
 
-def check_callbacks(given: Any, where: str) -> list[Any]:
+def check_callbacks(callbacks: Any, where: str) -> list[Any]:
     """The callbacks that `callbacks(params)` returned. Raises NetworkError, in one line."""
-    if not isinstance(given, list | tuple):
+    if not isinstance(callbacks, list | tuple):
         raise NetworkError(
             f"{where}: callbacks must return a list of keras.callbacks.Callback, got "
-            f"{type(given).__name__}"
+            f"{type(callbacks).__name__}"
         )
-    for callback in given:
+    for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise NetworkError(
                 f"{where}: callbacks must return keras.callbacks.Callback objects, got "
                 f"{type(callback).__name__}; write keras.callbacks.LambdaCallback around a function"
             )
-    return list(given)
+    return list(callbacks)
 
 
 def with_class_weight(
@@ -96,8 +96,3 @@ def with_class_weight(
     for number, factor in by_class.items():
         factors[int(number)] = factor
     return factors[y] if weights is None else weights * factors[y]
-
-
-def call_with(function: Callable[[Any], Any] | None, params: Any, default: Any) -> Any:
-    """What a function of the user's file returns; the default where there is none."""
-    return default if function is None else function(params)

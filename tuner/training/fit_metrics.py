@@ -28,20 +28,20 @@ Values = npt.NDArray[Any]
 def read_logs(logs: Mapping[str, Any] | None) -> dict[str, float]:
     """The logs' numbers under our names. A metric with a value for each class has none: it is left
     out. A name of ours that the logs have themselves stays."""
-    given = dict(logs or {})
+    logged = dict(logs or {})
     values: dict[str, float] = {}
-    for name, value in given.items():
+    for name, value in logged.items():
         array = np.asarray(value)
         if array.size != 1 or array.dtype.kind not in "fiub":
             continue
-        values[_our_name(name, given)] = float(array.reshape(()))
+        values[_our_name(name, logged)] = float(array.reshape(()))
     return values
 
 
-def _our_name(name: str, given: Mapping[str, Any]) -> str:
+def _our_name(name: str, logs: Mapping[str, Any]) -> str:
     prefix = "val_" if name.startswith("val_") else ""
     ours = prefix + OUR_NAMES.get(name.removeprefix(prefix), name.removeprefix(prefix))
-    return name if ours in given else ours
+    return name if ours in logs else ours
 
 
 def _accuracy(y: Values, predictions: Values) -> float:
@@ -73,8 +73,8 @@ def prediction_metrics(
     units of the data but for `target_shift`."""
     y, predictions = in_target_units(dataset, dataset.evaluation, predictions)
     heads = dataset.head_tasks
-    known = [name for name in names if name in own or has_function(name, heads)]
-    values = compute(known, y, predictions, dataset.task, own, heads)
+    computable = [name for name in names if name in own or has_function(name, heads)]
+    values = compute(computable, y, predictions, dataset.task, own, heads)
     for name in names:
         metric, head = metric_named(name, heads), head_of(name, heads)
         if name in values or metric is None or metric.name not in FROM_PREDICTIONS:

@@ -54,7 +54,9 @@ class _HyperModelTrial:
         draw = random.Random(0)
         models = 1
         while models <= _RANDOM_MODELS:
-            self._build(hypermodel, lambda asked: random_value(asked.distribution, draw))
+            self._build(
+                hypermodel, lambda hyperparameter: random_value(hyperparameter.distribution, draw)
+            )
             models += 1
         self._check_fixed()
         return Tried(models, self._warnings())
@@ -62,9 +64,9 @@ class _HyperModelTrial:
     def _noting(self, ask: Ask) -> Ask:
         self._asked = {}
 
-        def note(asked: HyperParameter) -> Any:
-            value = self._asked[asked.name] = ask(asked)
-            self._known.add(asked.name)
+        def note(hyperparameter: HyperParameter) -> Any:
+            value = self._asked[hyperparameter.name] = ask(hyperparameter)
+            self._known.add(hyperparameter.name)
             return value
 
         return note

@@ -101,36 +101,36 @@ def load_hypermodel(network: CustomNetwork) -> HyperModel:
     Raises NetworkError; errors of the user's code pass through."""
     where = f"{network.path}:{network.function}"
     file = network.run_file()
-    found: Any = getattr(file.module, network.function, None)
-    if inspect.isclass(found):
-        found = _instance(found, where)
-    if callable(getattr(found, "build", None)):
+    definition: Any = getattr(file.module, network.function, None)
+    if inspect.isclass(definition):
+        definition = _instance(definition, where)
+    if callable(getattr(definition, "build", None)):
         return HyperModel(
             file,
             where,
-            found.build,
-            declare=getattr(found, "declare_hyperparameters", None),
-            own_fit=_own_fit(found),
+            definition.build,
+            declare=getattr(definition, "declare_hyperparameters", None),
+            own_fit=_own_fit(definition),
         )
-    if callable(found):
-        return HyperModel(file, where, found)
+    if callable(definition):
+        return HyperModel(file, where, definition)
     raise NetworkError(f"{network.path}: no function or HyperModel {network.function!r}")
 
 
-def _instance(found: type, where: str) -> Any:
+def _instance(hypermodel_class: type, where: str) -> Any:
     needed = [
         parameter.name
-        for parameter in inspect.signature(found).parameters.values()
+        for parameter in inspect.signature(hypermodel_class).parameters.values()
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     if needed:
         raise NetworkError(
             f"{where} is made with {', '.join(needed)}: write an instance at the top of the file, "
-            f"such as hypermodel = {found.__name__}(…), and name that: {where.partition(':')[0]}"
-            ":hypermodel"
+            f"such as hypermodel = {hypermodel_class.__name__}(…), and name that: "
+            f"{where.partition(':')[0]}:hypermodel"
         )
-    return found()
+    return hypermodel_class()
 
 
 def _own_fit(hypermodel: Any) -> Callable[..., Any] | None:
@@ -151,13 +151,13 @@ def call_fit(
     """What `fit(hp, model, x, y, **arguments)` returns. Arguments that it does not take are left
     out, and so are those that it gives to `model.fit` itself beside `**kwargs`: KerasTuner has them
     only where `search` was given them."""
-    given = _accepted(fit, arguments)
+    accepted = _accepted(fit, arguments)
     while True:
         try:
-            return fit(hp, model, x, y, **given)
+            return fit(hp, model, x, y, **accepted)
         except TypeError as error:
             twice = _GIVEN_TWICE.search(str(error))
-            if twice is None or twice[1] in _NEEDED or given.pop(twice[1], None) is None:
+            if twice is None or twice[1] in _NEEDED or accepted.pop(twice[1], None) is None:
                 raise
 
 

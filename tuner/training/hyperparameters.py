@@ -177,7 +177,7 @@ class HyperParameters:
         """Parameters asked for within are active, and have a value, only where `parent_name` has
         one of `parent_values`; else they are None. The code within runs in any case."""
         name = self._scoped(parent_name)
-        if not any(asked.name == name for asked in self.space):
+        if not any(each.name == name for each in self.space):
             raise ValueError(
                 f"hp.conditional_scope: no parameter {name!r} has been asked for before it"
             )
@@ -196,7 +196,7 @@ class HyperParameters:
         name = self._scoped(name)
         if name in self.values:
             return self.values[name]
-        if any(asked.name == name for asked in self.space):
+        if any(each.name == name for each in self.space):
             raise ValueError(f"the parameter {name!r} is not active in this trial")
         raise KeyError(f"no parameter {name!r} has been asked for")
 
@@ -210,8 +210,8 @@ class HyperParameters:
         """Whether the conditions of a parameter, or of one with this name, are met."""
         if isinstance(hyperparameter, HyperParameter):
             return self._are_met(hyperparameter.conditions)
-        asked = [each for each in self.space if each.name == str(hyperparameter)]
-        return any(self._are_met(each.conditions) for each in asked)
+        same_name = [each for each in self.space if each.name == str(hyperparameter)]
+        return any(self._are_met(each.conditions) for each in same_name)
 
     def copy(self) -> "HyperParameters":
         """The same values; what is asked of the copy alone has its default. A HyperModel that is
@@ -236,13 +236,13 @@ class HyperParameters:
             name, conditions = self._scoped(name), tuple(self._conditions)
             if any(condition.name == name for condition in conditions):
                 raise ValueError(f"hp.{kind}({name!r}): a parameter cannot be its own condition")
-            asked = HyperParameter(name, kind, distribution, default, conditions)
+            hyperparameter = HyperParameter(name, kind, distribution, default, conditions)
             if not any(each.name == name and each.conditions == conditions for each in self.space):
-                self.space.append(asked)
+                self.space.append(hyperparameter)
             if not self._are_met(conditions):
                 return None
             if name not in self.values:
-                self.values[name] = self._ask(asked)
+                self.values[name] = self._ask(hyperparameter)
             return self.values[name]
 
     def _scoped(self, name: str) -> str:

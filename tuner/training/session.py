@@ -34,11 +34,7 @@ from tuner.training.build_plan import UncompiledModel, plan_of_build
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.fit_trial import FitPlan, FitTrial
-from tuner.training.hypermodels import (
-    HyperModel,
-    load_hypermodel,
-    plan_of_hypermodel,
-)
+from tuner.training.hypermodels import HyperModel, load_hypermodel, plan_of_hypermodel
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer

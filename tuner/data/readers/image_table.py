@@ -93,8 +93,10 @@ def paths_folder(table: Path) -> Path:
     """Where the relative paths in a table begin: its folder; the project's folder for a table from
     memory, which lies in `.tuner/data`."""
     folder = table.absolute().parent
-    kept = tuple(Path(KEPT_DATA).parts)
-    depth = next((n for n in (0, 1) if folder.parts[: len(folder.parts) - n][-2:] == kept), None)
+    data_folder = tuple(Path(KEPT_DATA).parts)
+    depth = next(
+        (n for n in (0, 1) if folder.parts[: len(folder.parts) - n][-2:] == data_folder), None
+    )
     return folder if depth is None else folder.parents[1 + depth]
 
 

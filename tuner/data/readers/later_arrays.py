@@ -29,7 +29,7 @@ from tuner.preparation.array_rows import fit_shape
 from tuner.preparation.padding import as_objects, as_sequences
 from tuner.preparation.predictions import count_rows, take_rows
 from tuner.settings import Settings
-from tuner.values import describe_lacking, join_names, suggest_names
+from tuner.values import describe_lacking, differing_lengths, join_names, suggest_names
 
 _TARGET = "y"
 
@@ -200,17 +200,16 @@ def _named_inputs(part: _Part, request: RowRequest, source: str) -> _Part:
     inputs of different lengths."""
     wanted = request.preparation.inputs
     held = part.x if isinstance(part.x, Mapping) else {}
-    given = {str(name): rows for name, rows in held.items()}
-    if lacking := [name for name in wanted if name not in given]:
+    arrays = {str(name): rows for name, rows in held.items()}
+    if lacking := [name for name in wanted if name not in arrays]:
         raise DatasetError(
-            f"{source}: {describe_lacking(lacking)} among the inputs; the network takes "
+            f"{source}: {describe_lacking(lacking, 'input')}; the network takes "
             f"{join_names(wanted)}"
         )
-    lengths = {name: len(given[name]) for name in wanted}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    lengths = {name: len(arrays[name]) for name in wanted}
+    if counts := differing_lengths(lengths):
         raise DatasetError(f"{source}: the inputs differ in length: {counts}")
-    return _Part({name: given[name] for name in wanted}, part.y)
+    return _Part({name: arrays[name] for name in wanted}, part.y)
 
 
 def _as_rows(part: _Part, shape: tuple[int, ...], source: str) -> _Part:

@@ -204,8 +204,8 @@ def array_name(name: str, first_reading: bool = False) -> str | None:
 def named_array(name: str) -> tuple[str, str] | None:
     """("x_train", "basket") of x_train_basket, ("y", "price") of y_price: the name in KEYS or WHOLE
     that is meant, and the name of the input or target. None for other names."""
-    found = None if array_name(name) else _NAMED.fullmatch(name)
-    return (found["key"].lower(), found["name"]) if found else None
+    match = None if array_name(name) else _NAMED.fullmatch(name)
+    return (match["key"].lower(), match["name"]) if match else None
 
 
 def gather_named(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,9 +285,9 @@ def _without(
     gather: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
     """Gathered values but for the weights, which stay as they are."""
-    kept = {key for keys in _weight_keys(weights) for key in keys}
-    weighing = {name: value for name, value in values.items() if name in kept}
-    return gather({n: v for n, v in values.items() if n not in kept}) | weighing
+    weight_keys = {key for keys in _weight_keys(weights) for key in keys}
+    weighing = {name: value for name, value in values.items() if name in weight_keys}
+    return gather({n: v for n, v in values.items() if n not in weight_keys}) | weighing
 
 
 def _weight_keys(weights: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -133,8 +133,8 @@ def _target_names(path: Path, selector: str, spec: "DataSpec", table: TableFile)
     a column of that kind."""
     names, kinds = list(table.frame.columns), spec.columns
     selected = selected_columns(selector, names)
-    said = {name: kind for name, kind in kinds.items() if kind == "target"}
-    targets = list(dict.fromkeys([*(selected or spec.targets), *said]))
+    declared = {name: kind for name, kind in kinds.items() if kind == "target"}
+    targets = list(dict.fromkeys([*(selected or spec.targets), *declared]))
     columns = join_names(names)
     problems = [f"the target {name!r} is named twice" for name in repeated_names(selected)]
     if not targets:

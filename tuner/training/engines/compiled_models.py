@@ -16,10 +16,10 @@ def losses_by_head(model: Any, heads: Sequence[str]) -> dict[str, Any]:
     own = list(getattr(model, "output_names", None) or heads)
     in_order = own if set(own) == set(heads) else list(heads)
     if isinstance(loss, Mapping):
-        given = [loss.get(name) for name in own]
+        losses = [loss.get(name) for name in own]
     else:
-        given = list(loss) if isinstance(loss, list | tuple) else [loss] * len(heads)
-    return dict(zip(in_order, given, strict=False))
+        losses = list(loss) if isinstance(loss, list | tuple) else [loss] * len(heads)
+    return dict(zip(in_order, losses, strict=False))
 
 
 def wants_one_hot(loss: Any) -> bool:

@@ -99,12 +99,12 @@ class FitProgram:
         """The same as NumPy arrays, as `fit` names them: x, y, sample_weight where rows have
         weights, validation_data where a search is scored on the validation split."""
         x, y = self._train.all()
-        given: dict[str, Any] = {"x": x, "y": y}
+        arguments: dict[str, Any] = {"x": x, "y": y}
         if self._weights is not None:
-            given["sample_weight"] = self._weights
+            arguments["sample_weight"] = self._weights
         if self.dataset.evaluation_name == "val":
-            given["validation_data"] = self._evaluation.all()
-        return given
+            arguments["validation_data"] = self._evaluation.all()
+        return arguments
 
     def predictions(self) -> Any:
         """Of the rows that are evaluated, as `Feed.predictions` gives them."""
@@ -164,9 +164,9 @@ class FitProgram:
 
     def _optimizers(self) -> list[Any]:
         """Its optimizer, and further ones that a train_step of its own uses."""
-        held = [self.model.optimizer, *vars(self.model).values()]
-        found = {id(it): it for it in held if isinstance(it, keras.optimizers.Optimizer)}
-        return list(found.values())
+        candidates = [self.model.optimizer, *vars(self.model).values()]
+        by_id = {id(it): it for it in candidates if isinstance(it, keras.optimizers.Optimizer)}
+        return list(by_id.values())
 
     def weights(self) -> list[npt.NDArray[Any]]:
         return [weight.numpy() for weight in self.model.weights]

@@ -148,8 +148,8 @@ class FastRecurrent(keras.layers.Layer):
         outputs = []
         for direction in range(self.directions):
             of_direction = slice(direction * units, (direction + 1) * units)
-            kept = None if masks is None else masks[:, of_direction]
-            outputs.append(self._run(direction, by_step, valid, kept))
+            dropout_mask = None if masks is None else masks[:, of_direction]
+            outputs.append(self._run(direction, by_step, valid, dropout_mask))
         hidden = outputs[0] if len(outputs) == 1 else tf.concat(outputs, -1)
         return tf.transpose(hidden, [1, 0, 2]) if self.shape.sequences else hidden
 
@@ -163,7 +163,11 @@ class FastRecurrent(keras.layers.Layer):
         )
 
     def _run(
-        self, direction: int, by_step: tf.Tensor, valid: tf.Tensor | None, kept: tf.Tensor | None
+        self,
+        direction: int,
+        by_step: tf.Tensor,
+        valid: tf.Tensor | None,
+        dropout_mask: tf.Tensor | None,
     ) -> tf.Tensor:
         """The outputs of one direction, (steps, n, units) or those of its last step (n, units)."""
         cell, units, rows = self.cell, self.shape.units, tf.shape(by_step)[1]
@@ -174,7 +178,7 @@ class FastRecurrent(keras.layers.Layer):
         products = tf.reshape(products, [by_step.shape[0], rows, cell.gates * units])
 
         def advance(at: Any, inputs: tf.Tensor, state: State) -> State:
-            output = state[0] if kept is None else state[0] * kept
+            output = state[0] if dropout_mask is None else state[0] * dropout_mask
             new = cell.step(inputs, output @ kernel + recurrent_bias, state)
             if valid is None:
                 return new
