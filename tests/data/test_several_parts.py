@@ -261,7 +261,7 @@ def test_a_target_that_one_part_lacks_is_named(tmp_path: Path) -> None:
     x, y = np.ones((60, 2)), np.arange(60.0)
     file = tmp_path / "rows.npz"
     np.savez(file, x_train=x, y_train_a=y, y_train_b=y, x_test=x, y_test_a=y)
-    with pytest.raises(DatasetError, match="test: lacks the target b$"):
+    with pytest.raises(DatasetError, match=r"test: lacks the target b$"):
         load(str(file))
 
 
