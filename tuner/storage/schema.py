@@ -71,6 +71,12 @@ studies = sa.Table(
     sa.Column("version", sa.String(64), nullable=True),
     # Until then, loops that renew their lease are told to stop: the study is about to be deleted.
     sa.Column("stop_until", sa.Double, nullable=True),
+    # "paused" or "stopped"; NULL while its trials may run.
+    sa.Column("state", sa.String(16), nullable=True),
+    # Daemons take studies with a higher priority first.
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    # What ends a daemon's search of it early, as JSON: see runner.stopping.Limits.
+    sa.Column("limits", sa.Text, nullable=True),
     sa.PrimaryKeyConstraint("uuid", name="tuner_studies_key"),
     sa.UniqueConstraint("study_id", name="tuner_studies_study_id"),
     sa.UniqueConstraint("name", name="tuner_studies_name"),
@@ -89,6 +95,8 @@ slot_rows = sa.Table(
     sa.Column("loop_id", sa.String(36), nullable=True),
     # The command that added it: repeated after a lost COMMIT reply, it must not add slots twice.
     sa.Column("added_by", sa.String(36), nullable=True),
+    # Whether its running trial is to be ended at its next report.
+    sa.Column("stop_asked", sa.Boolean, nullable=True),
     sa.PrimaryKeyConstraint("study_id", "number", name="tuner_places_key"),
     sa.UniqueConstraint("study_id", "trial_id", name="tuner_places_trial"),
     sa.Index("tuner_places_state", "study_id", "state"),
@@ -107,6 +115,8 @@ loops = sa.Table(
     sa.Column("expires_at", sa.Double, nullable=False),
     # See identity.py: nobody waits for a loop of this machine that has died.
     sa.Column("process", sa.String(256), nullable=True),
+    # The daemon that it belongs to; NULL for a search in the foreground.
+    sa.Column("worker_id", sa.String(36), nullable=True),
     sa.PrimaryKeyConstraint("loop_id", name="tuner_loops_key"),
     sa.Index("tuner_loops_study", "study_uuid"),
 )
@@ -189,6 +199,37 @@ test_readings = sa.Table(
     sa.Index("tuner_test_readings_data", "fingerprint"),
 )
 
+# The daemons (`tuner worker`), each until its row expires. `processes`: how many worker processes
+# it runs at once. `patterns`: the names of studies that it takes, as JSON; NULL for all.
+# `skipped`: JSON, the reason for each study that it does not take.
+workers = sa.Table(
+    "tuner_workers",
+    metadata,
+    sa.Column("worker_id", sa.String(36), nullable=False),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("process", sa.String(256), nullable=True),
+    sa.Column("version", sa.String(64), nullable=True),
+    sa.Column("processes", sa.Integer, nullable=False),
+    sa.Column("patterns", sa.Text, nullable=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("skipped", sa.Text, nullable=True),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("worker_id", name="tuner_workers_key"),
+)
+
+# What was announced of a study, so that of several loops one announces it. `subject`: "done",
+# "failing", or "best/N" for trial N.
+notices = sa.Table(
+    "tuner_notices",
+    metadata,
+    sa.Column("study_uuid", sa.String(32), nullable=False),
+    sa.Column("subject", sa.String(64), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("study_uuid", "subject", name="tuner_notices_key"),
+)
+
 # Optuna's tables, as far as our queries read them.
 optuna_studies = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
 optuna_trials = sa.table(
@@ -237,7 +278,7 @@ trial_params = sa.table(
 # Revisions of the tables
 
 VERSION_TABLE = "tuner_alembic_version"
-HEAD = "0004"
+HEAD = "0005"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISIONS = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
 _LOCK_KEY = 7310541

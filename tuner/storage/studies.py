@@ -26,6 +26,7 @@ from tuner.storage.schema import (
     attempts,
     deliveries,
     loops,
+    notices,
     optuna_studies,
     optuna_study_attributes,
     optuna_trials,
@@ -502,6 +503,6 @@ def _delete_optuna_rows(connection: sa.Connection, study_id: int) -> None:
 
 def _delete_own_rows(connection: sa.Connection, study: StudyKey) -> None:
     connection.execute(sa.delete(slot_rows).where(slot_rows.c.study_id == study.study_id))
-    for table in (reports, attempts, loops, deliveries):
+    for table in (reports, attempts, loops, deliveries, notices):
         connection.execute(sa.delete(table).where(table.c.study_uuid == study.uuid))
     connection.execute(sa.delete(studies).where(studies.c.uuid == study.uuid))

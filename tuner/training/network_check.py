@@ -32,15 +32,10 @@ from tuner.networks.custom import (
     model_problems,
     why_hidden,
 )
-from tuner.networks.dtype_policies import (
-    FULL_PRECISION,
-    output_problem,
-    precision_of,
-    precision_problem,
-)
+from tuner.networks.dtype_policies import output_problem, precision_of, precision_problem
 from tuner.networks.layers import HEAD_ACTIVATIONS, KerasLayers
 from tuner.search_space.parameter_types import Params, read_number, read_whole
-from tuner.search_space.parameters import TRAINING, is_read_by_fit
+from tuner.search_space.parameters import FULL_PRECISION, TRAINING, is_read_by_fit
 from tuner.study.messages import Event, Goal, Reply, Report, TrialRequest
 from tuner.training.build_plan import plan_of_build
 from tuner.training.engines.compiled_models import compile_problem, gives_logits

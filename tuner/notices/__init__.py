@@ -1,0 +1,1 @@
+"""What people are told of a search: messages to web addresses and by e-mail."""

@@ -1,0 +1,1 @@
+"""Daemons: a machine takes work from the studies of a database by itself."""
