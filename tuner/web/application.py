@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from tuner.web import changes, figures, start_page, study_page
+from tuner.web import changes, figures, page_health, start_page, study_page
 from tuner.web.error_pages import handle_errors
 from tuner.web.security import login_page
 from tuner.web.security.guards import Guard
@@ -32,6 +32,7 @@ class Pages(NamedTuple):
 
 ROUTERS = (
     Pages(login_page.router, Guard.PUBLIC),
+    Pages(page_health.router, Guard.PUBLIC),
     Pages(start_page.router),
     Pages(study_page.router),
     Pages(figures.router),
@@ -60,7 +61,7 @@ def make_application(setup: WebSetup) -> FastAPI:
     # The last one added sees a request first.
     app.add_middleware(SessionMiddleware, sessions=site.sessions, cookie=site.cookies)
     hosts = HostRule(setup.host, setup.port, setup.scheme, setup.names)
-    app.add_middleware(CheckRequests, hosts=hosts, secure=setup.secure)
+    app.add_middleware(CheckRequests, hosts=hosts, secure=setup.secure, answers=site.answers)
     return app
 
 
