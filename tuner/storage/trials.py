@@ -6,7 +6,7 @@ page by page. What belongs together is read in one transaction, which is a snaps
 none yet in the next.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -369,6 +369,12 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
         },
     }
     return row | {"damage": trial.damage} if trial.damage else row
+
+
+def param_column(name: str, metrics: Collection[str] = ()) -> str:
+    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained; a
+    parameter of an own network may be called as one of the recorded `metrics`."""
+    return f"{name}_param" if name in TABLE_COLUMNS or name in metrics else name
 
 
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
