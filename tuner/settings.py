@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from tuner.system import logs
 from tuner.system.locations import database_folder, mlflow_url
@@ -65,11 +66,16 @@ VARIABLES = (
         "its tuner/trusted-code remembers the code from databases that may run on this machine",
         "~/.local/state",
     ),
+    Variable(
+        "TUNER_UI_TOKEN",
+        "what an operator logs in with to the page of tuner ui, or @FILE of it, as --token",
+        "no login on this machine",
+    ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
-# Of other programs: libraries read them, and may print them in an error.
-_PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+# Libraries read those of other programs, and may print them in an error.
+_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -115,6 +121,12 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
 
 
+def ui_token() -> str | None:
+    """What an operator logs in with to the page; None if nothing is set. Later child processes do
+    not inherit it."""
+    return os.environ.pop("TUNER_UI_TOKEN", None) or None
+
+
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of processes that use these settings. It carries the URLs, since a command
     line would show their passwords, and has MLflow start few processes."""
@@ -137,6 +149,50 @@ def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
         "MLFLOW_SERVER_X_FRAME_OPTIONS": "SAMEORIGIN",
     }
+
+
+@dataclass(frozen=True, repr=False)
+class MlflowLogin:
+    """What MLflow's own client sends to a server that asks for a login, and how it checks the
+    server's certificate."""
+
+    username: str | None = None
+    password: str | None = None
+    token: str | None = None
+    insecure_tls: bool = False
+    server_certificate: str | None = None
+    client_certificate: str | None = None
+
+
+def mlflow_login(tracking_uri: str) -> MlflowLogin:
+    """The login in the URL, else the one in MLflow's environment variables, else the one in its
+    file ~/.mlflow/credentials."""
+    environment = os.environ.get
+    address = urlsplit(tracking_uri)
+    if address.username or address.password:
+        username, password = unquote(address.username or ""), unquote(address.password or "")
+    else:
+        file = _mlflow_credentials()
+        username = environment("MLFLOW_TRACKING_USERNAME") or file.get("mlflow_tracking_username")
+        password = environment("MLFLOW_TRACKING_PASSWORD") or file.get("mlflow_tracking_password")
+    return MlflowLogin(
+        username=username,
+        password=password,
+        token=environment("MLFLOW_TRACKING_TOKEN"),
+        insecure_tls=environment("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"),
+        server_certificate=environment("MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        client_certificate=environment("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+    )
+
+
+def _mlflow_credentials() -> Mapping[str, str]:
+    """MLflow's file of its login; empty where there is none that can be read."""
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    with suppress(OSError, configparser.Error, UnicodeError):
+        parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
+    return parser["mlflow"] if "mlflow" in parser else {}
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.
