@@ -421,10 +421,24 @@ def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
 def _queue(
     store: Store, study: StudyRow, flat: dict[str, Any], attributes: dict[str, Any]
 ) -> tuple[int, int]:
-    import optuna
-    from optuna.trial import TrialState
+    from optuna.trial import TrialState, create_trial
 
-    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"} | attributes)
-    waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return waiting[-1].number, len(waiting)
+    trial = create_trial(
+        state=TrialState.WAITING,
+        system_attrs={"fixed_params": flat},
+        user_attrs={"added_by": "user"} | attributes,
+    )
+    with store.asking_optuna():
+        trial_id = store.optuna.create_trial(study.study_id, trial)
+    return store.read(_queued, study, trial_id)
+
+
+def _queued(connection: sa.Connection, study: StudyRow, trial_id: int) -> tuple[int, int]:
+    """The trial's number, and how many trials of the study wait."""
+    numbers = sa.select(optuna_trials.c.number).where(optuna_trials.c.trial_id == trial_id)
+    waiting = (
+        sa.select(sa.func.count())
+        .select_from(optuna_trials)
+        .where(optuna_trials.c.study_id == study.study_id, state_of_trial() == "WAITING")
+    )
+    return connection.execute(numbers).scalar_one(), connection.execute(waiting).scalar_one()
