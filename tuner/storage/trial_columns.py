@@ -42,13 +42,15 @@ _UNFINISHED = ("WAITING", "RUNNING")
 @dataclass(frozen=True)
 class TrialColumn:
     """`values`: of a trial, in order; several where a parameter has a value for each layer.
-    `order`: what it is sorted by. `choices`: None for a column of numbers."""
+    `order`: what it is sorted by. `choices`: None for a column of numbers. `param`: the parameter
+    that it shows; "" for any other column."""
 
     name: str
     values: tuple[sa.ColumnElement[Any], ...]
     order: sa.ColumnElement[Any]
     choices: tuple[Scalar, ...] | None = None
     is_shown: bool = True
+    param: str = ""
 
     def condition(self, term: Term) -> sa.ColumnElement[bool]:
         """Which trials meet a term on this column: of several values one must. Raises
@@ -114,7 +116,10 @@ def trial_columns(connection: sa.Connection, study: StudyRow) -> dict[str, Trial
         *(_numbers(name, metric.of_score(name)) for name in beside),
         _numbers("epochs", last(attempts.c.epochs)),
         _numbers("seconds", last(attempts.c.ended_at - attempts.c.started_at)),
-        *(params.column(name, param_column(name, beside)) for name in params.names),
+        *(
+            replace(params.column(name, param_column(name, beside)), param=name)
+            for name in params.names
+        ),
     ]
     hidden = [_words("end", last(attempts.c.end), list(map(str, TrialEnd))), *params.of_layers()]
     columns = {column.name: replace(column, is_shown=False) for column in hidden}

@@ -21,12 +21,13 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class TrialPage:
-    """One page of a study's trials. `columns`: the names of the table's columns, and `column`: the
-    one that it is sorted by. `number`: of the page, from 1. `matching`: how many trials meet the
-    filter, of `trials` in all."""
+    """One page of a study's trials. `columns`: the names of the table's columns, those of the
+    varying `params` last, and `column`: the one that it is sorted by. `number`: of the page, from
+    1. `matching`: how many trials meet the filter, of `trials` in all."""
 
     rows: list[TrialRow]
     columns: list[str]
+    params: list[str]
     column: str
     is_descending: bool
     terms: list[Term]
@@ -74,6 +75,7 @@ def _read_page(
     return TrialPage(
         rows=read_by_ids(connection, study, connection.execute(query).scalars().all()),
         columns=[column.name for column in columns.values() if column.is_shown],
+        params=[column.param for column in columns.values() if column.is_shown and column.param],
         column=name,
         is_descending=is_descending,
         terms=terms,
