@@ -32,7 +32,7 @@ from tuner.storage.optuna_rows import (
     state_of_trial,
     with_values,
 )
-from tuner.storage.schema import attempts, optuna_trials
+from tuner.storage.schema import attempts, optuna_trials, reports
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
@@ -244,6 +244,20 @@ def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRo
     return store.read(report_rows, study, trial.trial_id, last.attempt)
 
 
+def last_report_step(store: Store, study: StudyRow, trial: TrialRow) -> tuple[int, int]:
+    """The trial's last attempt and the step of its last report, 0 where there is none: they change
+    with each report."""
+    if trial.last is None:
+        return 0, 0
+    query = (
+        sa.select(sa.func.max(reports.c.step))
+        .where(reports.c.study_uuid == study.uuid, reports.c.trial_id == trial.trial_id)
+        .where(reports.c.attempt == trial.last.attempt)
+    )
+    step = store.read(lambda connection: connection.execute(query).scalar())
+    return trial.last.attempt, step or 0
+
+
 def all_metrics(
     store: Store, study: StudyRow, trials: Sequence[TrialRow]
 ) -> dict[int, dict[str, float]]:
@@ -252,8 +266,8 @@ def all_metrics(
     last_attempts = {trial.trial_id: trial.last for trial in trials if trial.last is not None}
     # A database limits how many values a query may list.
     only = [attempts.c.trial_id.in_(list(last_attempts))] if len(trials) <= _PAGE else []
-    reports = store.read(reports_of_scores, study, last_attempts, study.spec.goal(), *only)
-    return {trial_id: report.metrics for trial_id, report in reports.items()}
+    of_scores = store.read(reports_of_scores, study, last_attempts, study.spec.goal(), *only)
+    return {trial_id: report.metrics for trial_id, report in of_scores.items()}
 
 
 def count_trials(store: Store, study: StudyRow) -> int:
