@@ -350,8 +350,12 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
     )
 
 
-def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
+def count_ends(store: Store, study: StudyRow) -> dict[str, int]:
     """How many trials have each end, the most frequent first; unfinished ones under their state."""
+    return store.read(_ends, study)
+
+
+def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     last = (
         sa.select(attempts.c.end)
         .where(attempts.c.study_uuid == study.uuid)

@@ -7,7 +7,8 @@ does. An event carries the marks alone (storage/change_marks.py): pages then fet
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
 from fastapi import APIRouter, FastAPI, Request
@@ -56,7 +57,9 @@ class ChangeFeed:
         self._topics: dict[Key, _Topic] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def listen(self, key: Key, read: Callable[[], ChangeMark]) -> AsyncIterator[Event | None]:
+    async def listen(
+        self, key: Key, read: Callable[[], ChangeMark]
+    ) -> AsyncGenerator[Event | None, None]:
         """The topic's event as it is now, then each new one; None after a silence."""
         topic = self._topics.setdefault(key, _Topic(read))
         topic.listeners += 1
@@ -125,12 +128,13 @@ def _mark(site: Site, study: StudyRow | None) -> ChangeMark:
     return ChangeMark("", "") if store is None else read_mark(store, study)
 
 
-async def _texts(events: AsyncIterator[Event | None]) -> AsyncIterator[str]:
+async def _texts(events: AsyncGenerator[Event | None, None]) -> AsyncIterator[str]:
     """The events as the text of a stream, which ends after a while."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + _LONGEST_STREAM_S
     yield "retry: 2000\n\n"
-    async for event in events:
-        yield ": still here\n\n" if event is None else f"data: {json.dumps(event)}\n\n"
-        if loop.time() > ends_at:
-            return
+    async with aclosing(events):
+        async for event in events:
+            yield ": still here\n\n" if event is None else f"data: {json.dumps(event)}\n\n"
+            if loop.time() > ends_at:
+                return

@@ -18,7 +18,9 @@ def is_part(request: Request) -> bool:
     return _HEADER in request.headers
 
 
-def part(request: Request, template: str, heading: str, status: int = 200, **values: Any) -> Response:
+def part(
+    request: Request, template: str, heading: str, status: int = 200, **values: Any
+) -> Response:
     """The fragment that a template makes; for a browser that opens its address, a whole page with
     this heading around it."""
     if is_part(request):
