@@ -11,7 +11,17 @@ from typing import NamedTuple
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from tuner.web import changes, figures, start_page, study_page
+from tuner.web import (
+    actions,
+    changes,
+    enqueue_page,
+    figures,
+    promotions,
+    start_page,
+    study_page,
+    trial_page,
+    trial_table,
+)
 from tuner.web.error_pages import handle_errors
 from tuner.web.security import login_page
 from tuner.web.security.guards import Guard
@@ -36,6 +46,11 @@ ROUTERS = (
     Pages(study_page.router),
     Pages(figures.router),
     Pages(changes.router),
+    Pages(trial_table.router),
+    Pages(trial_page.router),
+    Pages(actions.router),
+    Pages(enqueue_page.router),
+    Pages(promotions.router),
 )
 
 
