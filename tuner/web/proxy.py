@@ -112,6 +112,9 @@ def show_mlflow(request: Request) -> Response:
 
 @router.api_route("/mlflow/{path:path}", methods=_METHODS)
 async def ask_mlflow(request: Request) -> Response:
+    path = request.scope["path"].removeprefix(MLFLOW.prefix)
+    if (none := tool_rules.answer_of_none(request.method, path)) is not None:
+        return JSONResponse(none)
     return await _answer(request, MLFLOW, mlflow_server(request))
 
 
@@ -281,8 +284,11 @@ def refused(request: Request, tool: Tool, status: int, line: str) -> Response:
 
 
 def not_ready(request: Request, tool: Tool, problem: NotReady) -> Response:
-    """The same of a server that cannot answer; a page is loaded again while it starts."""
-    response = refused(request, tool, HTTPStatus.SERVICE_UNAVAILABLE, problem.line)
+    """The same of a server that cannot answer; a page is loaded again while it starts, and is no
+    error then."""
+    soon = problem.is_starting and wants_page(request)
+    status = HTTPStatus.ACCEPTED if soon else HTTPStatus.SERVICE_UNAVAILABLE
+    response = refused(request, tool, status, problem.line)
     if problem.is_starting:
         response.headers["refresh"] = "1"
         response.headers["retry-after"] = "1"
