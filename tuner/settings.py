@@ -66,11 +66,16 @@ VARIABLES = (
         "its tuner/trusted-code remembers the code from databases that may run on this machine",
         "~/.local/state",
     ),
+    Variable(
+        "TUNER_UI_TOKEN",
+        "what an operator logs in with to the page of tuner ui, or @FILE of it, as --token",
+        "no login on this machine",
+    ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
-# Of other programs: libraries read them, and may print them in an error.
-_PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+# Libraries read those of other programs, and may print them in an error.
+_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -114,6 +119,12 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
+
+
+def ui_token() -> str | None:
+    """What an operator logs in with to the page; None if nothing is set. Later child processes do
+    not inherit it."""
+    return os.environ.pop("TUNER_UI_TOKEN", None) or None
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

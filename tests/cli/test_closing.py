@@ -60,7 +60,9 @@ CALLS: dict[str, list[list[str]]] = {
     "gc": [["--dry-run"]],
     "activations": [["--help"]],
     "metrics": [[], ["--json"]],
-    "ui": [["--mlflow-port", "99999"]],
+    "ui": [["--port", "99999"]],
+    "ui adduser": [["ada"]],
+    "ui removeuser": [["ada"]],
     "doctor": [["--quick"]],
 }
 
@@ -69,7 +71,8 @@ def commands(group: Any, *path: str) -> list[str]:
     """The words of all commands there are."""
     if not hasattr(group, "commands"):
         return [" ".join(path)]
-    return [
+    own = [" ".join(path)] if group.invoke_without_command and path else []
+    return own + [
         leaf for name, each in group.commands.items() for leaf in commands(each, *path, str(name))
     ]
 

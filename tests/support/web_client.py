@@ -1,7 +1,6 @@
 """The page of `tuner ui` for a test, without a server: requests as a browser sends them."""
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,6 @@ with warnings.catch_warnings():
 
 ADDRESS = "http://127.0.0.1:8080"
 _AS_A_PAGE = {"accept": "text/html"}
-_FORM_TOKEN = re.compile(r'name="form_token" value="([0-9a-f]+)"')
 
 
 @contextlib.contextmanager
@@ -30,14 +28,17 @@ def page_client(storage: Store | str, **setup: Any) -> Iterator[TestClient]:
         yield client
 
 
-def form_token(client: TestClient, path: str = "/") -> str:
-    """What each form of this browser's session carries, as the page of that path has it."""
-    found = _FORM_TOKEN.search(client.get(path).text)
-    assert found is not None, f"{path} has no form"
-    return found[1]
+def form_token(client: TestClient) -> str:
+    """What each form of this browser's session carries."""
+    site = client.app.state.site  # type: ignore[attr-defined]
+    if site.cookies.session not in client.cookies:
+        client.get("/")
+    visitor = site.sessions.visitor(client.cookies[site.cookies.session])
+    assert visitor is not None, "nobody has logged in"
+    return str(site.sessions.form_token(visitor))
 
 
-def submit(client: TestClient, path: str, page: str = "/", **fields: Any) -> Any:
-    """The answer to a form of `page` that is sent to `path`; a redirect is not followed."""
-    data = {"form_token": form_token(client, page)} | fields
+def submit(client: TestClient, path: str, **fields: Any) -> Any:
+    """The answer to a form that is sent to `path`; a redirect is not followed."""
+    data = {"form_token": form_token(client)} | fields
     return client.post(path, data=data, follow_redirects=False)
