@@ -68,8 +68,8 @@ _TO_BROWSER = (
 
 @dataclass(frozen=True)
 class Tool:
-    """A program whose pages are shown under `prefix`. `name`: in a sentence. `refusal`, `is_app`: of
-    tool_rules.py."""
+    """A program whose pages are shown under `prefix`. `name`: in a sentence. `refusal`, `is_app`:
+    of tool_rules.py."""
 
     name: str
     title: str
@@ -116,6 +116,12 @@ async def ask_mlflow(request: Request) -> Response:
     if (none := tool_rules.answer_of_none(request.method, path)) is not None:
         return JSONResponse(none)
     return await _answer(request, MLFLOW, mlflow_server(request))
+
+
+@router.get("/favicon.ico")
+def show_icon() -> Response:
+    """The dashboard's pages name none, so browsers ask for this one."""
+    return RedirectResponse("/static/icon.svg", 307)
 
 
 # What the dashboard's pages ask for, from the root.

@@ -69,7 +69,7 @@ MLFLOW_WRITES = (
 )
 # Not even read: the accounts, the assistant and the outgoing requests of MLflow's server.
 _MLFLOW_CLOSED = re.compile(r"(assistant|users|roles|webhooks|gateway-proxy)(/|$)")
-# Of those, what each page of MLflow asks for: that there is none, so that a browser shows no errors.
+# Of those, what each page of MLflow asks for: there is none, and browsers show no errors.
 MLFLOW_NONE: dict[str, dict[str, Any]] = {
     "GET users/current": {},
     "GET assistant/config": {"providers": {}, "projects": {}, "remote_access_allowed": False},
@@ -91,7 +91,7 @@ _DASHBOARD_WRITES = _pattern(DASHBOARD_WRITES)
 
 @dataclass(frozen=True)
 class ToolRequest:
-    """A request for a tool. `path`: decoded, below the tool's own root. `body`: of GraphQL alone."""
+    """A request for a tool. `path`: decoded, below the tool's root. `body`: of GraphQL alone."""
 
     method: str
     path: str
@@ -100,7 +100,7 @@ class ToolRequest:
 
 
 def has_odd_path(path: str) -> bool:
-    """Whether servers may read the path in different ways: a rule would not hold for all of them."""
+    """Whether servers may read the path in different ways: no rule would hold for all of them."""
     return (
         "\\" in path
         or "//" in path
