@@ -68,7 +68,7 @@ VARIABLES = (
     ),
     Variable(
         "TUNER_UI_TOKEN",
-        "what an operator logs in with to the page of tuner ui, or @FILE of it, as --token",
+        "what an operator logs in with on the page, or @FILE of it, as --token of the command ui",
         "no login on this machine",
     ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
@@ -124,7 +124,9 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
 def ui_token() -> str | None:
     """What an operator logs in with to the page; None if nothing is set. Later child processes do
     not inherit it."""
-    return os.environ.pop("TUNER_UI_TOKEN", None) or None
+    token = os.environ.get("TUNER_UI_TOKEN")
+    os.environ.pop("TUNER_UI_TOKEN", None)
+    return token or None
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

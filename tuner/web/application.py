@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from tuner.web import proxy, start_page, tool_links
+from tuner.web import changes, figures, proxy, start_page, study_page, tool_links
 from tuner.web.error_pages import handle_errors
 from tuner.web.security import login_page
 from tuner.web.security.guards import Guard
@@ -33,6 +33,9 @@ class Pages(NamedTuple):
 ROUTERS = (
     Pages(login_page.router, Guard.PUBLIC),
     Pages(start_page.router),
+    Pages(study_page.router),
+    Pages(figures.router),
+    Pages(changes.router),
     Pages(tool_links.router),
     Pages(proxy.router, Guard.LOGIN),
 )

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tuner.system.names import command
+
 MOST_BODY_BYTES = 2**20
 # Of other programs, which take files.
 LARGE_BODIES = ("/mlflow/", "/api/", "/artifacts/")
@@ -148,11 +150,10 @@ class CheckRequests:
         if len(headers.getlist("host")) != 1 or not self._hosts.accepts(host):
             return _plain(
                 "403: this page is not served under this name; the name is allowed by: "
-                "tuner ui --allow-host NAME",
+                + command("ui", "--allow-host", "NAME"),
                 403,
             )
-        origin = headers.get("origin")
-        if origin is not None and not self._hosts.is_own_origin(origin, host):
+        if not all(self._hosts.is_own_origin(each, host) for each in headers.getlist("origin")):
             return _plain("403: requests from pages of other sites are refused", 403)
         if _is_from_elsewhere(scope, headers):
             return _plain("403: this page may be opened by other sites, not read by them", 403)
