@@ -437,19 +437,24 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 
 def _list_studies(connection: sa.Connection) -> list[StudySummary]:
-    state, study_id = state_of_trial(), optuna_trials.c.study_id
-    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
-    states: dict[int, dict[str, int]] = {}
-    for trials_study, name, count in connection.execute(counts):
-        states.setdefault(trials_study, {})[name] = count
-    scores = _best_scores(connection)
+    states, scores = trial_states(connection), best_scores(connection)
     return [
         _summary(row, states.get(row.study_id, {}), scores.get(row.study_id, (None, None)))
         for row in newest_first(connection)
     ]
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
+def trial_states(connection: sa.Connection) -> dict[int, dict[str, int]]:
+    """How many trials of each study have which of Optuna's states, by Optuna's study id."""
+    state, study_id = state_of_trial(), optuna_trials.c.study_id
+    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
+    states: dict[int, dict[str, int]] = {}
+    for trials_study, name, count in connection.execute(counts):
+        states.setdefault(trials_study, {})[name] = count
+    return states
+
+
+def best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
     value = finite_value()
     query = (
