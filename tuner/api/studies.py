@@ -23,7 +23,6 @@ from tuner.manage.searching import (
     search_study,
 )
 from tuner.manage.trust import agree_to_code, require_trusted
-from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -35,6 +34,7 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    param_column,
     require_best,
     retry,
     table_row,

@@ -420,6 +420,13 @@ def best_score(
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
     has it. `but_not`: the id of a trial to leave out."""
+    return store.read(best_score_in, study, direction, but_not)
+
+
+def best_score_in(
+    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
+) -> tuple[float, int] | None:
+    """The same within a transaction."""
     values = optuna_trial_values
     score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
     query = (
@@ -432,7 +439,7 @@ def best_score(
     )
     if but_not is not None:
         query = query.where(optuna_trials.c.trial_id != but_not)
-    row = store.read(lambda connection: connection.execute(query.limit(1)).first())
+    row = connection.execute(query.limit(1)).first()
     return None if row is None else (row.value, row.number)
 
 
