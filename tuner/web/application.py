@@ -11,7 +11,20 @@ from typing import NamedTuple
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from tuner.web import changes, figures, page_health, start_page, study_page
+from tuner.web import (
+    actions,
+    changes,
+    enqueue_page,
+    figures,
+    page_health,
+    promotions,
+    proxy,
+    start_page,
+    study_page,
+    tool_links,
+    trial_page,
+    trial_table,
+)
 from tuner.web.error_pages import handle_errors
 from tuner.web.security import login_page
 from tuner.web.security.guards import Guard
@@ -37,6 +50,13 @@ ROUTERS = (
     Pages(study_page.router),
     Pages(figures.router),
     Pages(changes.router),
+    Pages(trial_table.router),
+    Pages(trial_page.router),
+    Pages(actions.router),
+    Pages(enqueue_page.router),
+    Pages(promotions.router),
+    Pages(tool_links.router),
+    Pages(proxy.router, Guard.LOGIN),
 )
 
 
