@@ -1,5 +1,6 @@
 """A study that is deleted while a search runs on it: nothing of it reaches any other study."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -54,11 +55,30 @@ def _by_optuna(store: Store, study: StudyRow) -> None:
     store.optuna.delete_study(study.study_id)
 
 
+@contextlib.contextmanager
+def _slow_deletes(store: Store) -> Iterator[None]:
+    """Inside, a deletion goes on, once it has read what there is, while the search reports."""
+    waited: list[str] = []
+
+    @sa.event.listens_for(store.writer, "before_cursor_execute")
+    def wait(_connection, _cursor, statement, *_rest) -> None:
+        if statement.startswith("DELETE") and not waited:
+            waited.append(statement)
+            time.sleep(0.5)
+
+    try:
+        yield
+    finally:
+        sa.event.remove(store.writer, "before_cursor_execute", wait)
+    assert waited
+
+
 @pytest.mark.parametrize("delete", [_by_tuner, _by_optuna])
 def test_its_search_ends_and_the_next_study_stays_clean(
     bench: Bench, searching: Loop, delete: Callable[[Store, StudyRow], None]
 ) -> None:
-    delete(bench.store, load_study(bench.store))
+    with _slow_deletes(bench.store):
+        delete(bench.store, load_study(bench.store))
     second = create_study(bench.store, "second", toy_spec(), first_trials=[{"x": 0.5}])
     output, _ = searching.communicate(timeout=120)
     assert searching.returncode == 1
