@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 from toy_study import toy_spec
 from trial_writes import begun
-from waiting import wait_until
+from waiting import wait_until, waits_for_a_lock
 
 from tuner.errors import SpecError, StudyError
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
@@ -261,17 +261,8 @@ def test_what_is_being_written_is_deleted_too(
             ids = connection.execute(sa.text("SELECT trial_id, study_id FROM trials")).one()
             connection.execute(sa.text(written), dict(zip(("trial", "study"), ids, strict=True)))
             deletion = pool.submit(delete)
-            wait_until(lambda: deletion.done() or _waits_for_a_lock(store))
+            wait_until(lambda: deletion.done() or waits_for_a_lock(store))
             assert not deletion.done()
         deletion.result(30)
     assert store.optuna.get_all_studies() == []
     assert list_studies(store) == []
-
-
-def _waits_for_a_lock(store: Store) -> bool:
-    waiting = (
-        "SELECT 1 FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    with store.reading() as connection:
-        return connection.execute(sa.text(waiting)).first() is not None

@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost, SlotLost
-from tuner.storage.leases import Lease, check, lapsed_loops, lock_study, study_exists
+from tuner.errors import SlotLost
+from tuner.storage.leases import Lease, check, keep_study, lapsed_loops, lock_study
 from tuner.storage.schema import (
     StudyKey,
     attempts,
@@ -91,8 +91,7 @@ def _insert_open(
 def _count_slots(connection: sa.Connection, study: StudyKey) -> int:
     # Two loops must not both add slot N+1.
     lock_study(connection, study.study_id)
-    if not study_exists(connection, study):
-        raise LeaseLost
+    keep_study(connection, study)
     query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
     return connection.execute(query).scalar() or 0
 

@@ -179,6 +179,8 @@ def _forget_vanished(connection: sa.Connection) -> None:
     # One query: between two, another command may finish creating its study.
     vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_in_optuna()))
     for row in connection.execute(vanished).all():
+        # As each write of a loop does: in another order the two would wait for each other.
+        leases.lock_loops(connection, row)
         _delete_own_rows(connection, row)
 
 
