@@ -119,10 +119,12 @@ def optimize(
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint | None = None,
     owns_process: bool = True,
+    stopping: Stopping | None = None,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
-    for what the study's network needs. `owns_process`: see Interrupts.
+    for what the study's network needs. `owns_process`: see Interrupts. `stopping`: of these
+    options' limits; a caller that keeps it can end the search from another thread.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
@@ -134,7 +136,7 @@ def optimize(
         watcher=watcher or Silent(),
         stage=stage,
         entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
-        stopping=Stopping(options.limits),
+        stopping=stopping or Stopping(options.limits),
         owns_process=owns_process,
     )
     with _listed(study, search.stopping):
