@@ -146,6 +146,8 @@ def optimize(
 # The searches that run in this process, by their study's uuid.
 _running: dict[str, list[Stopping]] = {}
 _running_lock = threading.Lock()
+# Data functions are users' code, which may use what the process has once: one thread at a time.
+_reading = threading.Lock()
 
 
 @contextmanager
@@ -227,7 +229,8 @@ class _Search:
 
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
-        dataset = trained_on(self.settings, spec, self.options.data)
+        with _reading:
+            dataset = trained_on(self.settings, spec, self.options.data)
         network = spec.space.network
         if network not in NETWORKS and not spec.function_kind.trains:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
@@ -283,8 +286,11 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        with self.store.asking_optuna():
-            outcome = self._loop(workers).run()
+        try:
+            with self.store.asking_optuna():
+                outcome = self._loop(workers).run()
+        finally:
+            self.stopping.over = True
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",
             outcome.reason or "all trials are done",
