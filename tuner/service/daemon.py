@@ -53,9 +53,7 @@ class Skipped:
     until: float
 
     @staticmethod
-    def after(
-        search: StudySearch, reason: str, before: "Skipped | None", clock: float
-    ) -> "Skipped":
+    def after(search: StudySearch, before: "Skipped | None", clock: float) -> "Skipped":
         """What becomes of a study whose search has failed. One that has ended trials begins with a
         short pause again."""
         failures = 1 if before is None or search.ended_trials else before.failures + 1

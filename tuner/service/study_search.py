@@ -139,7 +139,9 @@ class StudySearch:
             owns_process=False,
             stopping=self._stopping,
         )
-        if (missing := describe_delivery(study, delivered)) is not None:
+        missing = describe_delivery(study, delivered)
+        # What a daemon that ends has not sent, the next one sends.
+        if missing is not None and not self._stopping.asked:
             self._tell(missing)
         self._conclude(study, outcome)
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, process, resource_tracker, util
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -256,7 +256,7 @@ class LocalWorkers:
                         started.start()
                     # Before it starts another one, multiprocessing asks each process that it knows
                     # how it ended, and only one thread may ask.
-                    process._children.discard(started)  # type: ignore[attr-defined]
+                    multiprocessing.process._children.discard(started)  # type: ignore[attr-defined]
                 return
             except (EOFError, OSError) as error:
                 if time.monotonic() >= deadline:
