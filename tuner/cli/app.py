@@ -77,12 +77,16 @@ class CommandGroup(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = _Group) -> CommandGroup:
-    """A group of commands with tuner's settings."""
+def new_typer(
+    help_text: str, cls: type[TyperGroup] = _Group, needs_command: bool = True
+) -> CommandGroup:
+    """A group of commands with tuner's settings. `needs_command`: False where its name alone is a
+    command too, the group's callback."""
     return CommandGroup(
         cls=cls,
         help=help_text,
-        no_args_is_help=True,
+        no_args_is_help=needs_command,
+        invoke_without_command=not needs_command,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -66,6 +66,7 @@ STOP_REASONS = {
     StopReason.PATIENCE: "the last trials brought no better score",
     StopReason.INTERRUPTED: "interrupted",
     StopReason.STOPPED: "another command asked it to stop",
+    StopReason.PAUSED: "the study is paused",
     StopReason.ERRORS: "three trials in a row failed",
 }
 

@@ -11,7 +11,7 @@ from tuner.runner.search import (
     slots_wanted,
     stop_searches,
 )
-from tuner.runner.stopping import Limits
+from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
 from tuner.runner.trial_writer import Repaired, repair
 from tuner.tracking.process import Delivered
@@ -26,6 +26,7 @@ __all__ = [
     "RunStatus",
     "SearchOptions",
     "Silent",
+    "Stopping",
     "Watcher",
     "check_data",
     "check_fingerprint",

@@ -30,7 +30,8 @@ class WorkerStatus:
 @dataclass
 class RunStatus:
     """`total`, `done`: the study's slots up to this command's total. `ended`: this loop's trials by
-    how they ended; `done_here`: those of them that took their slot."""
+    how they ended; `done_here`: those of them that took their slot. `note`: what keeps the study
+    from going on, a line; empty while nothing does."""
 
     total: int
     done: int = 0
@@ -40,6 +41,7 @@ class RunStatus:
     workers: list[WorkerStatus] = field(default_factory=list)
     done_here: int = 0
     elapsed_s: float = 0.0
+    note: str = ""
 
     @property
     def left_s(self) -> float | None:
