@@ -65,11 +65,16 @@ VARIABLES = (
         "its tuner/trusted-code remembers the code from databases that may run on this machine",
         "~/.local/state",
     ),
+    Variable(
+        "TUNER_UI_TOKEN",
+        "what an operator logs in with on the page, or @FILE of it, as --token of the command ui",
+        "no login on this machine",
+    ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
-# Of other programs: libraries read them, and may print them in an error.
-_PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+# Libraries read those of other programs, and may print them in an error.
+_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -113,6 +118,14 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
+
+
+def ui_token() -> str | None:
+    """What an operator logs in with to the page; None if nothing is set. Later child processes do
+    not inherit it."""
+    token = os.environ.get("TUNER_UI_TOKEN")
+    os.environ.pop("TUNER_UI_TOKEN", None)
+    return token or None
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -86,6 +86,24 @@ def all_finite_values(
     return by_trial
 
 
+def infeasible_trials(connection: sa.Connection, study_id: int) -> set[int]:
+    """The ids of the study's trials with a constraint above 0."""
+    table = optuna_trial_attributes
+    query = (
+        sa.select(table.c.trial_id, table.c.value_json)
+        .join(optuna_trials, optuna_trials.c.trial_id == table.c.trial_id)
+        .where(optuna_trials.c.study_id == study_id, table.c.key.like("constraints:%"))
+    )
+    return {row.trial_id for row in connection.execute(query) if _is_positive(row.value_json)}
+
+
+def _is_positive(text: object) -> bool:
+    try:
+        return float(str(text)) > 0
+    except ValueError:
+        return False
+
+
 def params_asked_for(connection: sa.Connection, study_id: int) -> list[str]:
     """The names of the flat params of all trials, in the order in which they were first sampled."""
     query = (

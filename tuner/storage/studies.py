@@ -292,6 +292,15 @@ def find_study(store: Store, name: str | None = None) -> StudyRow:
     return _newest_own(rows, store) if name is None else _by_name(rows, name, store)
 
 
+def study_with_uuid(store: Store, study_uuid: str) -> StudyRow | None:
+    """The study of that uuid, also with a damaged definition; None if there is none."""
+    if not is_identity(study_uuid):
+        return None
+    query = _select_studies().where(studies.c.uuid == study_uuid)
+    row = store.read(lambda connection: connection.execute(query).first())
+    return None if row is None else _study(row)
+
+
 def _by_name(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
     # A name that does not print can also be given as `study list` shows it.
     spellings: list[Callable[[str], str]] = [str, printable]

@@ -154,6 +154,21 @@ def read_by_ids(
     return [by_id[trial_id] for trial_id in trial_ids if trial_id in by_id]
 
 
+def read_trials_by_id(store: Store, study: StudyRow, trial_ids: Sequence[int]) -> list[TrialRow]:
+    """The same as one snapshot of its own."""
+    return store.read(read_by_ids, study, trial_ids) if trial_ids else []
+
+
+def first_trials(store: Store, study: StudyRow, number: int) -> list[TrialRow]:
+    """The study's first trials, by number: a search begins with its baselines."""
+    query = _by_number(study).limit(number)
+
+    def read(connection: sa.Connection) -> list[TrialRow]:
+        return read_by_ids(connection, study, connection.execute(query).scalars().all())
+
+    return store.read(read) if number else []
+
+
 def _read_trials(
     connection: sa.Connection, study: StudyRow, *conditions: sa.ColumnElement[bool]
 ) -> list[TrialRow]:
@@ -321,8 +336,12 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
     )
 
 
-def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
+def count_ends(store: Store, study: StudyRow) -> dict[str, int]:
     """How many trials have each end, the most frequent first; unfinished ones under their state."""
+    return store.read(_ends, study)
+
+
+def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     last = (
         sa.select(attempts.c.end)
         .where(attempts.c.study_uuid == study.uuid)
