@@ -232,6 +232,16 @@ Workers = Annotated[
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
     ),
 ]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tell this address of new bests, the end and failures: a webhook (Slack's and "
+        "Discord's too), smtp://…, or @FILE of such lines, since everybody can read command lines. "
+        "May be repeated.",
+        metavar="URL",
+        show_default="TUNER_NOTIFY",
+    ),
+]
 # Read by tuner/models/model_opening.py.
 TrustCode = Annotated[
     list[str] | None,

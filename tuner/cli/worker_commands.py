@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, NoTracking, new_typer, settings_of
+from tuner.cli.app import Json, Notify, NoTracking, new_typer, settings_of
 
 app = new_typer("Take work from every study, or list who is at work.", needs_command=False)
 
@@ -58,6 +58,7 @@ def worker(
             show_default="none",
         ),
     ] = None,
+    notify: Notify = None,
     health_file: Annotated[
         Path | None,
         typer.Option(
@@ -86,6 +87,7 @@ def worker(
         processes=processes,
         tracking=not no_tracking,
         trusted=tuple(trust_code or ()),
+        notify=tuple(notify or ()),
         health_file=health_file,
         health_port=health_port,
     )

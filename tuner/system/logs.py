@@ -64,6 +64,30 @@ def remember(*texts: str | None) -> None:
             remember_values(_secrets_of(text))
 
 
+def remember_address(url: str) -> None:
+    """Mask the path and the query of this URL too, and what is in them: in the address of a webhook
+    they are the secret."""
+    if "://" not in url:
+        return  # the name of a file
+    remember(url)
+    behind_host = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[1:]
+    parts = [part for part in re.split(r"[/?#&]", "".join(behind_host)) if part]
+    values = [part.partition("=")[2] for part in parts]
+    remember_values([url, *behind_host, *parts, *values])
+
+
+def mask_records(logger: logging.Logger) -> None:
+    """Mask what a library logs by this logger, whoever shows it."""
+    if not any(isinstance(each, _MaskingFilter) for each in logger.filters):
+        logger.addFilter(_MaskingFilter())
+
+
+class _MaskingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), None
+        return True
+
+
 def remember_values(values: Iterable[str | None]) -> None:
     """Mask these passwords, wherever they appear from now on."""
     with _lock:
