@@ -1,4 +1,4 @@
-"""Every route of the page is closed, whoever wrote it: by the login, the role and the form's token."""
+"""Every route of the page is closed, whoever wrote it: by login, role and the form's token."""
 
 import re
 from collections.abc import Iterator
