@@ -69,7 +69,7 @@ def redirect(
     response = RedirectResponse(path, 303)
     if message:
         site = site_of(request)
-        signed = site.sessions.sign([without_secrets(message)[:2000], is_error])
+        signed = site.sessions.sign([without_secrets(message)[:1000], is_error])
         setting = site.cookies.setting(site.cookies.message, signed, _MESSAGE_S)
         response.headers.append("set-cookie", setting)
     return response
