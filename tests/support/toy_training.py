@@ -145,7 +145,7 @@ class ToySession:
         if act == "raise":
             raise ValueError("the network of this trial\ncannot be built")
         if act == "raise markup":
-            raise ValueError("<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>")
+            raise ValueError("<script>window.hit = 1</script><svg onload='window.hit = 1'>")
         if act == "raise eof":
             raise EOFError("EOF when reading a line")  # as of input()
         if act == "hang":

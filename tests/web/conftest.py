@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 _OPTIONS = (
     "--no-sandbox",
@@ -21,6 +21,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Browsers say it of pages whose sizes depend on each other; MLflow's do.
 _OF_MLFLOW = "ResizeObserver loop completed with undelivered notifications."
 OpenPage = Callable[..., Page]
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
@@ -77,5 +78,5 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     for page, watch in opened:
         hit = page.evaluate("window.hit")
         page.context.close()
-        assert watch.problems == []
+        assert not watch.problems, "\n".join(watch.problems)
         assert hit is None, "a script of a user's has run"
