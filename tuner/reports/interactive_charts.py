@@ -15,6 +15,7 @@ Figure = dict[str, Any]
 
 _LONGEST_NAME = 36
 _MOST_PARALLEL = 100
+_MOST_UNIT_TICKS = 10
 _BAR_PIXELS, _BARS_MARGIN = 26, 70
 # Where a trial that does not have a parameter meets its scale.
 _MISSING = -0.1
@@ -53,13 +54,30 @@ def _panel(panel: Panel) -> Figure:
     labels = {series.label for series in panel.series}
     return {
         "label": f"{panel.y.title} by {panel.x.title}",
-        "data": [_trace(panel.x, series) for series in panel.series],
+        "data": _traces(panel),
         "layout": {
-            "xaxis": _axis(panel.x),
+            "xaxis": _axis(panel.x) | _whole_ticks(panel),
             "yaxis": _axis(panel.y),
             "showlegend": len(labels) > 1,
         },
     }
+
+
+def _traces(panel: Panel) -> list[Figure]:
+    """Those of one label are in the legend once."""
+    traces, seen = [], set()
+    for series in panel.series:
+        traces.append(_trace(panel.x, series) | {"showlegend": series.label not in seen})
+        seen.add(series.label)
+    return traces
+
+
+def _whole_ticks(panel: Panel) -> Figure:
+    """No ticks between whole numbers, where these are all that there is."""
+    values = [x for series in panel.series for x in series.x]
+    are_whole = all(float(x).is_integer() for x in values)
+    is_few = bool(values) and max(values) - min(values) < _MOST_UNIT_TICKS
+    return {"dtick": 1} if are_whole and is_few and not panel.x.choices else {}
 
 
 def _trace(x: Axis, series: Series) -> Figure:
@@ -75,7 +93,7 @@ def _axis(axis: Axis) -> Figure:
         drawn |= {"tickvals": list(range(len(names))), "ticktext": names}
         drawn |= {"range": [-0.5, len(names) - 0.5]}
     if axis.log:
-        drawn["type"] = "log"
+        drawn |= {"type": "log", "nticks": 6}
     if axis.limits is not None and axis.limits[0] < axis.limits[1]:
         drawn["range"] = _frame(axis.limits, axis.log)
     return drawn

@@ -6,9 +6,10 @@
 //   data-follows        "trials": only once a trial has begun or ended; default: after each report
 //   data-later          it is fetched for the first time once the page is shown
 //   data-when-open      not before the <details> around it is open
-// Links and GET forms with data-in-part load into the part around them. Requests carry the header
-// x-part. What the reader has focused, scrolled, opened or typed stays as it is. A shown part gets
-// the event "part-shown"; the document gets "changed" with the marks.
+//   data-links          links and GET forms in it that have its own address, with another query,
+//                       load into it
+// Requests carry the header x-part. What the reader has focused, scrolled, opened or typed stays as
+// it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
 "use strict";
 
 (() => {
@@ -172,28 +173,37 @@
 
   // Links and forms of a part
 
+  // The part that an address loads into, if it is one of its own.
+  function partOf(element, address) {
+    const part = element.closest("[data-part][data-links]");
+    if (!part) return null;
+    const [present, wanted] = [part.dataset.part, address].map((url) => new URL(url, location.href));
+    return present.origin + present.pathname === wanted.origin + wanted.pathname ? part : null;
+  }
+
   function redirect(part, url) {
     part.dataset.part = url;
     stateOf(part).next = 0;
     load(part);
+    if (part.getBoundingClientRect().top < 0) part.scrollIntoView();
   }
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-in-part]");
-    const part = link && link.closest("[data-part]");
+    const link = event.target.closest("a[href]");
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
-    if (!part || !isPlain || event.defaultPrevented) return;
+    const part = link && isPlain && !event.defaultPrevented && partOf(link, link.href);
+    if (!part) return;
     event.preventDefault();
-    redirect(part, link.getAttribute("href"));
+    redirect(part, link.href);
   });
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    const part = form.matches("form[data-in-part]") && form.closest("[data-part]");
+    const part = form.method === "get" && partOf(form, form.action);
     if (!part) return;
     event.preventDefault();
     const query = new URLSearchParams(new FormData(form, event.submitter));
-    redirect(part, `${form.getAttribute("action")}?${query}`);
+    redirect(part, `${form.action.split("?")[0]}?${query}`);
   });
 
   document.addEventListener(
