@@ -171,6 +171,8 @@ def mlflow_login(tracking_uri: str) -> MlflowLogin:
     file ~/.mlflow/credentials."""
     environment = os.environ.get
     address = urlsplit(tracking_uri)
+    username: str | None
+    password: str | None
     if address.username or address.password:
         username, password = unquote(address.username or ""), unquote(address.password or "")
     else:

@@ -17,8 +17,10 @@ from tuner.web import (
     enqueue_page,
     figures,
     promotions,
+    proxy,
     start_page,
     study_page,
+    tool_links,
     trial_page,
     trial_table,
 )
@@ -51,6 +53,8 @@ ROUTERS = (
     Pages(actions.router),
     Pages(enqueue_page.router),
     Pages(promotions.router),
+    Pages(tool_links.router),
+    Pages(proxy.router, Guard.LOGIN),
 )
 
 

@@ -1,7 +1,8 @@
 """Pages and fragments from templates, and the one-line messages that a page shows once.
 
 Every value is escaped. A template gets, besides its own values: `visitor`, `may_change` (whether
-to show buttons), `csrf()` (for each POST form), `navigation` and, on a whole page, `message`.
+to show buttons), `csrf()` (for each POST form), `navigation` and, on a whole page, `message`. Texts
+that may hold a URL, such as errors, go through the filter `masked`.
 """
 
 from datetime import UTC, datetime
@@ -90,7 +91,12 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": format_number, "duration": format_duration, "moment": moment}
+    made.filters |= {
+        "number": format_number,
+        "duration": format_duration,
+        "moment": moment,
+        "masked": without_secrets,
+    }
     return made
 
 

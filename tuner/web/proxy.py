@@ -68,8 +68,8 @@ _TO_BROWSER = (
 
 @dataclass(frozen=True)
 class Tool:
-    """A program whose pages are shown under `prefix`. `name`: in a sentence. `refusal`, `is_app`: of
-    tool_rules.py."""
+    """A program whose pages are shown under `prefix`. `name`: in a sentence. `refusal`, `is_app`:
+    of tool_rules.py."""
 
     name: str
     title: str
@@ -112,7 +112,16 @@ def show_mlflow(request: Request) -> Response:
 
 @router.api_route("/mlflow/{path:path}", methods=_METHODS)
 async def ask_mlflow(request: Request) -> Response:
+    path = request.scope["path"].removeprefix(MLFLOW.prefix)
+    if (none := tool_rules.answer_of_none(request.method, path)) is not None:
+        return JSONResponse(none)
     return await _answer(request, MLFLOW, mlflow_server(request))
+
+
+@router.get("/favicon.ico")
+def show_icon() -> Response:
+    """The dashboard's pages name none, so browsers ask for this one."""
+    return RedirectResponse("/static/icon.svg", 307)
 
 
 # What the dashboard's pages ask for, from the root.
@@ -281,8 +290,11 @@ def refused(request: Request, tool: Tool, status: int, line: str) -> Response:
 
 
 def not_ready(request: Request, tool: Tool, problem: NotReady) -> Response:
-    """The same of a server that cannot answer; a page is loaded again while it starts."""
-    response = refused(request, tool, HTTPStatus.SERVICE_UNAVAILABLE, problem.line)
+    """The same of a server that cannot answer; a page is loaded again while it starts, and is no
+    error then."""
+    soon = problem.is_starting and wants_page(request)
+    status = HTTPStatus.ACCEPTED if soon else HTTPStatus.SERVICE_UNAVAILABLE
+    response = refused(request, tool, status, problem.line)
     if problem.is_starting:
         response.headers["refresh"] = "1"
         response.headers["retry-after"] = "1"

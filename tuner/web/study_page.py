@@ -35,7 +35,7 @@ _FOLDED = frozenset({"parallel"})
 # Its own section has it, with tracebacks.
 _ELSEWHERE = frozenset({"failures"})
 # How a state looks.
-_BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
+BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
 
 OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 
@@ -109,7 +109,7 @@ def _now(request: Request, store: Store, study: StudyRow) -> dict[str, Any]:
     standing, ends = _trial_facts(request, store, study)
     return {
         "progress": progress,
-        "badge": _BADGES.get(progress.state_word, ""),
+        "badge": BADGES.get(progress.state_word, ""),
         "to_do": what_to_do(study, progress),
         "standing": standing,
         "ends": ends,

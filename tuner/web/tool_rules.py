@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 READING = frozenset({"GET", "HEAD"})
 _MLFLOW_API = re.compile(r"/(?:ajax-)?api/\d+\.\d+/mlflow/(.*)")
@@ -68,6 +69,13 @@ MLFLOW_WRITES = (
 )
 # Not even read: the accounts, the assistant and the outgoing requests of MLflow's server.
 _MLFLOW_CLOSED = re.compile(r"(assistant|users|roles|webhooks|gateway-proxy)(/|$)")
+# Of those, what each page of MLflow asks for: there is none, and browsers show no errors.
+MLFLOW_NONE: dict[str, dict[str, Any]] = {
+    "GET users/current": {},
+    "GET assistant/config": {"providers": {}, "projects": {}, "remote_access_allowed": False},
+    "GET assistant/providers": {"providers": []},
+    "GET gateway-proxy": {"endpoints": []},
+}
 DASHBOARD_WRITES = ("PUT /api/studies/*/note", "PUT /api/studies/*/*/note")
 
 
@@ -83,7 +91,7 @@ _DASHBOARD_WRITES = _pattern(DASHBOARD_WRITES)
 
 @dataclass(frozen=True)
 class ToolRequest:
-    """A request for a tool. `path`: decoded, below the tool's own root. `body`: of GraphQL alone."""
+    """A request for a tool. `path`: decoded, below the tool's root. `body`: of GraphQL alone."""
 
     method: str
     path: str
@@ -92,7 +100,7 @@ class ToolRequest:
 
 
 def has_odd_path(path: str) -> bool:
-    """Whether servers may read the path in different ways: a rule would not hold for all of them."""
+    """Whether servers may read the path in different ways: no rule would hold for all of them."""
     return (
         "\\" in path
         or "//" in path
@@ -105,10 +113,19 @@ def is_graphql(path: str) -> bool:
     return path == "/graphql"
 
 
+def _below_api(path: str) -> str:
+    match = _MLFLOW_API.fullmatch(path)
+    return match[1] if match else ""
+
+
+def answer_of_none(method: str, path: str) -> dict[str, Any] | None:
+    """What is answered in place of MLflow: that there is none of what its page asks for."""
+    return MLFLOW_NONE.get(f"{method} {_below_api(path)}")
+
+
 def mlflow_refusal(request: ToolRequest) -> str | None:
     """Why MLflow is not asked; None if it may be."""
-    match = _MLFLOW_API.fullmatch(request.path)
-    below = match[1] if match else ""
+    below = _below_api(request.path)
     if _MLFLOW_CLOSED.match(below) or request.path.startswith("/gateway/"):
         return f"this part of MLflow {_ELSEWHERE}"
     call = f"{request.method} {below}"

@@ -7,6 +7,7 @@ login that MLflow's own client would send; nothing of it is ever shown.
 """
 
 import asyncio
+import base64
 import contextlib
 import os
 import signal
@@ -63,8 +64,8 @@ class ToolServer(Protocol):
 
 
 class LocalServer:
-    """A server of this machine. `tool`: of TOOLS in tool_process.py. `missing`: why there is nothing
-    to serve yet, or None."""
+    """A server of this machine. `tool`: of TOOLS in tool_process.py. `missing`: why there is
+    nothing to serve yet, or None."""
 
     base = httpx.URL(f"http://{_HOST}")
 
@@ -167,14 +168,8 @@ class RemoteServer:
                 problem = error.strerror or str(error)
                 return NotReady(f"the certificates for MLflow cannot be read: {problem}")
             # Proxies and certificates of the environment hold, as for MLflow's own client.
-            self._client = _client(None, self._authorization(), verify)
+            self._client = _client(None, _authorization(self.login), verify)
         return self._client
-
-    def _authorization(self) -> httpx.Auth | dict[str, str]:
-        login = self.login
-        if login.username is not None and login.password is not None:
-            return httpx.BasicAuth(login.username, login.password)
-        return {"Authorization": f"Bearer {login.token}"} if login.token else {}
 
     async def close(self) -> None:
         if self._client is not None:
@@ -182,17 +177,23 @@ class RemoteServer:
             self._client = None
 
 
+def _authorization(login: MlflowLogin) -> str | None:
+    """The header with the login, as MLflow's own client makes it."""
+    if login.username is not None and login.password is not None:
+        text = f"{login.username}:{login.password}".encode()
+        return f"Basic {base64.b64encode(text).decode()}"
+    return f"Bearer {login.token}" if login.token else None
+
+
 def _client(
     transport: httpx.AsyncBaseTransport | None,
-    authorization: httpx.Auth | dict[str, str] | None = None,
+    authorization: str | None = None,
     verify: ssl.SSLContext | bool = True,
 ) -> httpx.AsyncClient:
     """Redirects are not followed: another host must not get the login."""
-    is_auth = isinstance(authorization, httpx.Auth)
     return httpx.AsyncClient(
         transport=transport,
-        auth=authorization if is_auth else None,
-        headers=None if is_auth else authorization,
+        headers={"Authorization": authorization} if authorization else None,
         verify=verify,
         timeout=_TIMEOUTS,
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
