@@ -1,6 +1,8 @@
 """What the page is served with, and what its routes share."""
 
+import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -11,6 +13,11 @@ from tuner.storage import Store, exists, open_store
 from tuner.storage.studies import StudyRow, how_to_create, study_with_uuid
 from tuner.web.security.accounts import Accounts
 from tuner.web.security.sessions import CookieNames, Sessions
+
+log = logging.getLogger(__name__)
+
+# A reader waits no longer for a database that is gone: the page then says so.
+_RETRY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class WebSetup:
 
 
 class Site:
-    """What all routes share: `request.app.state.site`."""
+    """What all routes share: `request.app.state.site`. `answers`: how many requests were answered
+    with which status."""
 
     def __init__(self, setup: WebSetup) -> None:
         self.setup = setup
         self.sessions = Sessions(setup.accounts, setup.token)
         self.cookies = CookieNames(setup.port, setup.secure)
+        self.answers: Counter[int] = Counter()
         self._store: Store | None = None
         self._lock = threading.Lock()
 
@@ -47,7 +56,8 @@ class Site:
         with self._lock:
             if self._store is None and exists(self.setup.settings.storage):
                 store = open_store(self.setup.settings.storage)
-                settle_residence(store, tell=lambda text: None, ask=lambda store, where: None)
+                store.retry_policy.set(_RETRY_S, lambda: False)
+                settle_residence(store, tell=log.warning, ask=lambda store, where: None)
                 self._store = store
             return self._store
 

@@ -8,6 +8,7 @@ Both show in headers that the browser sets: Host, Origin and Sec-Fetch-Site.
 import ipaddress
 import logging
 import socket
+from collections import Counter
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -107,10 +108,14 @@ def _is_address(name: str) -> bool:
 
 class CheckRequests:
     """Refuses requests for another host and those of other sites' pages, and bodies too large;
-    gives every answer its headers, and reports what a route did not expect in one line."""
+    gives every answer its headers, and reports what a route did not expect in one line. Counts the
+    `answers` by status."""
 
-    def __init__(self, app: ASGIApp, hosts: HostRule, secure: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: HostRule, secure: bool, answers: Counter[int] | None = None
+    ) -> None:
         self._app = app
+        self._answers = Counter() if answers is None else answers
         self._hosts = hosts
         self._headers = _HEADERS | ({"strict-transport-security": _TRANSPORT} if secure else {})
 
@@ -125,6 +130,7 @@ class CheckRequests:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                self._answers[message["status"]] += 1
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
