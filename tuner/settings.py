@@ -196,7 +196,7 @@ def _mlflow_credentials() -> Mapping[str, str]:
     parser = configparser.ConfigParser(interpolation=None)
     with suppress(OSError, configparser.Error, UnicodeError):
         parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
-    return parser["mlflow"] if "mlflow" in parser else {}
+    return parser["mlflow"] if parser.has_section("mlflow") else {}
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.

@@ -62,8 +62,13 @@ def ensure_slots(store: Store, study: StudyKey, total: int) -> None:
 
 def total_slots(store: Store, study: StudyKey) -> int:
     """The study's total of trials: how many slots it has."""
+    return store.read(total_slots_in, study)
+
+
+def total_slots_in(connection: sa.Connection, study: StudyKey) -> int:
+    """The same within a transaction."""
     query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
-    return store.read(lambda connection: connection.execute(query).scalar()) or 0
+    return connection.execute(query).scalar() or 0
 
 
 def add_slots(store: Store, study: StudyKey, more: int, most: int = sys.maxsize) -> int:
@@ -103,8 +108,7 @@ def count_slots(connection: sa.Connection, study: StudyKey) -> int:
     lock_study(connection, study.study_id)
     if not study_exists(connection, study):
         raise LeaseLost
-    query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
-    return connection.execute(query).scalar() or 0
+    return total_slots_in(connection, study)
 
 
 def claim(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from tuner.algorithms.options import parse_configuration
 from tuner.errors import SpaceError, SpecError, StudyError, TunerError
 from tuner.search_space.nodes import Node, format_conditions
+from tuner.search_space.parameter_types import Params
 from tuner.search_space.ranges import Choices, FloatRange, IntRange
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search
@@ -47,11 +48,18 @@ def show_form(
 ) -> Response:
     """The form; with the values of the trial `like` in it, where that is given."""
     store, study = opened
-    given: dict[str, str] = {}
-    if like is not None:
-        params = find_trial(store, study, like).params
-        given = {name: _as_text(value) for name, value in params.items()}
+    given = {} if like is None else _searched(study, find_trial(store, study, like).params)
     return _form(request, store, study, given)
+
+
+def _searched(study: StudyRow, params: Params) -> dict[str, str]:
+    """What a trial's sampler chose: a parameter that does not apply has a default, or nothing."""
+    nodes = study.spec.space.nodes
+    return {
+        name: _as_text(value)
+        for name, value in params.items()
+        if name not in nodes or nodes[name].status(params) == "searched"
+    }
 
 
 @router.post("/studies/{uuid}/enqueue")

@@ -32,7 +32,11 @@ class Link(NamedTuple):
     path: str
 
 
-NAVIGATION = (Link("Studies", "/"),)
+NAVIGATION = (
+    Link("Studies", "/"),
+    Link("MLflow", "/mlflow/"),
+    Link("Optuna dashboard", "/dashboard"),
+)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

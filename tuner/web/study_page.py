@@ -4,11 +4,14 @@ Its own HTML is light: the parts that take longer, and the figures, are fetched 
 Parts follow the database: see static/live.js.
 """
 
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from tuner.errors import SpecError
+from tuner.reports.chart_tables import ChartTable
+from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
 from tuner.reports.study_plots import STUDY_PLOTS
 from tuner.reports.study_progress import read_progress, what_to_do
@@ -38,6 +41,8 @@ BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": 
 
 OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 
+T = TypeVar("T")
+
 router = APIRouter()
 
 
@@ -58,9 +63,11 @@ def show_study(study: OpenedStudy, request: Request) -> Response:
         remove = command("study", "delete", in_command(row.name))
         name = printable(row.name)
         return page(request, "damaged_study.html", name=name, damage=damage, remove=remove)
+    mark = read_mark(store, row)  # Before the rest: a change meanwhile is then noticed.
     return page(
         request,
         "study.html",
+        mark=mark,
         study=row,
         name=printable(row.name),
         figures=_figures(row),
@@ -117,14 +124,26 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark = read_mark(store, study)
+    mark, kept = read_mark(store, study), kept_results(request)
 
-    def read() -> tuple[Standing, dict[str, int]]:
-        return read_standing(store, study), count_ends(store, study)
+    def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
+        key = (study.uuid, name)
+        return kept.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
 
-    key = (study.uuid, "trials")
-    _, facts = kept_results(request).get(key, mark.trials, mark.at_work, read)
-    return facts
+    return get("standing", read_standing), get("ends", count_ends)
+
+
+@router.get("/studies/{uuid}/comparison")
+def show_comparison(study: OpenedStudy, request: Request) -> Response:
+    """A comparison's configurations, each with its score over the seeds so far."""
+    store, row = study
+    if not row.spec.is_comparison:
+        raise HTTPException(404, "this study is no comparison")
+    words = comparison_table(store, row).words()
+    lines = [["–" if cell is None else str(cell) for cell in each.values()] for each in words]
+    table = ChartTable(caption(row), list(words[0]), lines)
+    heading = f"Comparison {printable(row.name)}"
+    return part(request, "figure_table.html", heading, note="", tables=[table])
 
 
 @router.get("/studies/{uuid}/failures")

@@ -1,7 +1,7 @@
 """The page of a trial, and two trials side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -71,8 +71,9 @@ def show_trial(request: Request, opened: Opened, number: int) -> Response:
         plotly=plotly_address(),
         in_mlflow=tool_links.trial_in_mlflow(study.uuid, number),
         in_dashboard=tool_links.trial_in_dashboard(study.uuid, number),
+        attempts=_attempts(store, study, trial),
+        log=read_trial_log(site_of(request).setup.settings, study, number),
         **_now(store, study, trial),
-        **_log(request, study, trial),
     )
 
 
@@ -97,7 +98,6 @@ def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
         "facts": _facts(study, trial, report),
         "varying": {name: value for name, value in named.items() if name in varying},
         "fixed": {name: value for name, value in named.items() if name not in varying},
-        "attempts": _attempts(store, study, trial),
         "may_stop": trial.state == "RUNNING",
         "may_promote": trial.state == "COMPLETE" and not study.spec.is_comparison,
         "may_retry": trial.state in ("COMPLETE", "PRUNED", "FAIL")
@@ -106,8 +106,12 @@ def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
     }
 
 
-def _log(request: Request, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
-    return {"log": read_trial_log(site_of(request).setup.settings, study, trial.number)}
+@router.get("/studies/{uuid}/trials/{number}/attempts")
+def show_attempts(request: Request, opened: Opened, number: int) -> Response:
+    """Its attempts, with the tracebacks of those that failed."""
+    store, study = opened
+    attempts = _attempts(store, study, _found(store, study, number))
+    return part(request, "trial_attempts.html", f"Attempts of trial {number}", attempts=attempts)
 
 
 def _found(store: Store, study: StudyRow, number: int) -> TrialRow:
@@ -199,7 +203,7 @@ def compare_trials(
         pair=[(each.number, _state(each), state_tone(each)) for each in pair],
         differing=[line for line in lines if line.differs],
         same=[line for line in lines if not line.differs],
-        facts=_side_by_side(facts),
+        facts=[replace(fact, differs=False) for fact in _side_by_side(facts)],
     )
 
 

@@ -96,19 +96,17 @@ def show_trials(
     page_number: Annotated[int, Query(alias="page", ge=1, le=_LAST_PAGE)] = 1,
     chosen: Annotated[int | None, Query(ge=0, le=_LAST_PAGE)] = None,
 ) -> Response:
-    """A page of the table. A mistake in the filter is one line above an empty table."""
+    """A page of the table. A mistake in the filter is one line in place of the trials."""
     store, study = opened
     address = TableAddress(study.uuid, sort, filter.strip(), page_number, chosen)
-    values, status = table_values(store, study, address)
+    values = _table(store, study, address)
     if is_part(request):
-        return fragment(request, "trial_table.html", status, **values)
-    return page(request, "trials.html", status, study=study, **values)
+        return fragment(request, "trial_table.html", **values)
+    return page(request, "trials.html", study=study, **values)
 
 
-def table_values(
-    store: Store, study: StudyRow, address: TableAddress
-) -> tuple[Mapping[str, Any], int]:
-    """What trial_table.html shows, and the status of the answer."""
+def _table(store: Store, study: StudyRow, address: TableAddress) -> Mapping[str, Any]:
+    """What trial_table.html shows."""
     problem = ""
     try:
         trials = read_trial_page(store, study, address.sort, address.filter, address.page)
@@ -116,7 +114,7 @@ def table_values(
     except UsageError as error:
         problem = str(error)
         trials = _without_rows(read_trial_page(store, study))
-    values = {
+    return {
         "address": address,
         "problem": problem,
         "trials": trials,
@@ -126,7 +124,6 @@ def table_values(
         "filters": {state: address.but(filter=f"state={state}") for state in _STATES},
         "ends": [str(end) for end in TrialEnd],
     }
-    return values, 400 if problem else 200
 
 
 def _without_rows(trials: TrialPage) -> TrialPage:
@@ -157,18 +154,24 @@ def _param_columns(trials: TrialPage) -> list[str]:
 
 def _line(trial: TrialRow, trials: TrialPage) -> TableLine:
     row = table_row(trial, only=trials.params)
-    cells = list(trial_cells(row, trials.params).values())
+    cells = list(trial_cells(row, trials.params).items())
     measured = len(trials.columns) - len(trials.params)
-    _, state, *values = cells
+    _, (_, state), *values = cells
     return TableLine(
         number=row["trial"],
         state=state.replace("_", " "),
         tone=state_tone(trial),
         cells=[
-            Cell(format_value(value, is_measured=place < measured), place < measured)
-            for place, value in enumerate(values, start=2)
+            _measured(name, value) if place < measured else Cell(format_value(value), False)
+            for place, (name, value) in enumerate(values, start=2)
         ],
     )
+
+
+def _measured(name: str, value: Any) -> Cell:
+    if name == "seconds" and value is not None:
+        return Cell(f"{value:,.1f}", True)
+    return Cell(format_number(value) if isinstance(value, float) else format_value(value), True)
 
 
 def state_tone(trial: TrialRow) -> str:
@@ -181,8 +184,8 @@ def state_tone(trial: TrialRow) -> str:
     return "" if trial.state == "WAITING" or is_usual else "warning"
 
 
-def format_value(value: Any, is_measured: bool = False) -> str:
-    """A value of a table: measured numbers with four decimals, parameters as they were chosen."""
+def format_value(value: Any) -> str:
+    """A parameter's value as people read it; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, list):
@@ -190,5 +193,5 @@ def format_value(value: Any, is_measured: bool = False) -> str:
     if isinstance(value, bool):
         return word(value)
     if isinstance(value, float):
-        return format_number(value) if is_measured else f"{value:.4g}"
+        return f"{value:.4g}"
     return str(value)
