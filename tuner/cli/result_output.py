@@ -25,7 +25,6 @@ from tuner.reports.study_tables import (
     TrialReport,
     front_facts,
     front_rows,
-    param_column,
     trial_cells,
     trial_state,
     with_metrics,
@@ -40,6 +39,7 @@ from tuner.storage.trials import (
     Summary,
     TrialRow,
     count_trials,
+    param_column,
     stream_trials,
     summarize,
     table_row,
@@ -50,7 +50,7 @@ from tuner.system.names import command, in_command, printable
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
-    from tuner.runner import Delivered, Outcome, Repaired
+    from tuner.runner import Delivered, Outcome, Repaired, RunStatus
     from tuner.tracking.sync import Checked, Synced
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
@@ -95,6 +95,15 @@ def print_outcome(
         complain(f"no trial has a score, and none was pruned; to see why: {show}")
         return 1
     return EXIT_CODES.get(outcome.reason, 0)
+
+
+def print_watched(study: StudyRow, status: "RunStatus") -> None:
+    """Print how a study that was watched has ended, and what to do next."""
+    best = ""
+    if status.best is not None:
+        best = f"; best: trial {status.best_trial}, {study.spec.metric} {format_value(status.best)}"
+    say(f"study {study.name}: all {status.total} trials are done{best}")
+    say(f"next: {command('study', 'best', in_command(study.name))}")
 
 
 def _ended_in_vain(summary: Summary) -> bool:

@@ -43,14 +43,19 @@ class Standing:
 
 def read_standing(store: Store, study: StudyRow) -> Standing:
     """The study's best trial and its baseline."""
-    spec = study.spec
-    if not spec.selects:
+    if not study.spec.selects:
         return Standing()
+    return Standing(find_best(store, study).trial, read_baseline(store, study))
+
+
+def read_baseline(store: Store, study: StudyRow) -> TrialRow | None:
+    """The best of the trials that trained a baseline of the study's space; None where there is none
+    yet."""
+    spec = study.spec
     baselines = [spec.space.resolve(spec.space.flatten(each)) for each in spec.space.baselines]
     trained = [
         trial
         for trial in first_trials(store, study, len(baselines))
         if trial.state == "COMPLETE" and trial.usable and trial.params in baselines
     ]
-    best = min(trained, key=lambda trial: rank(trial.value or 0.0, spec.direction), default=None)
-    return Standing(find_best(store, study).trial, best)
+    return min(trained, key=lambda trial: rank(trial.value or 0.0, spec.direction), default=None)

@@ -7,6 +7,7 @@ from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
     SearchOptions,
+    most_trials,
     open_writer,
     optimize,
     slots_wanted,
@@ -32,6 +33,7 @@ __all__ = [
     "announce_failure",
     "check_data",
     "check_fingerprint",
+    "most_trials",
     "open_writer",
     "optimize",
     "repair",

@@ -146,8 +146,11 @@ class Loop:
     def _is_finished(self) -> bool:
         """Whether the search is over, where no trial runs here. Otherwise another loop may yet put
         a trial back."""
-        if self._stopping.no_more:
-            return True
+        if not self._stopping.no_more and self._has_all_done():
+            self._read_orders(now=True)  # the total may have changed since
+        return self._stopping.no_more or self._has_all_done()
+
+    def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
 
     # Giving trials to workers
@@ -215,6 +218,8 @@ class Loop:
         self._affinity.gave(worker, key)
         self._workers.submit(worker, request)
         attempt = running.slot.attempt
+        if attempt > 1:  # somebody may have stopped it while it waited
+            self._orders_at = 0.0
         with logging_about(trial=running.number, worker=worker):
             logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
@@ -443,10 +448,10 @@ class Loop:
             self._refresh_at = clock + _REFRESH_S
             self._refresh_status()
 
-    def _read_orders(self) -> None:
-        """Read what is asked of the study, and obey it from now on."""
+    def _read_orders(self, now: bool = False) -> None:
+        """Read what is asked of the study, and obey it from now on. Twice a second, or `now`."""
         clock = time.monotonic()
-        if clock < self._orders_at:
+        if clock < self._orders_at and not now:
             return
         self._orders_at = clock + _ORDERS_S
         was_paused, lease = self._orders.paused, self._writer.lease

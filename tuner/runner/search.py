@@ -107,16 +107,21 @@ class SearchOptions:
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
-    """The study's total of slots: `trials`, or `more` than it has. A grid has no more than its
-    points. Raises StudyError when neither is given."""
-    is_grid = study.spec.sampler.name == "grid"
-    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
+    """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
+    is given."""
+    most = most_trials(study)
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
     slots.ensure_slots(store, study, min(trials, most))
     return min(trials, most)
+
+
+def most_trials(study: StudyRow) -> int:
+    """How many trials a study can have: a grid has no more than its points."""
+    is_grid = study.spec.sampler.name == "grid"
+    return len(study.spec.first_trials()) if is_grid else sys.maxsize
 
 
 def optimize(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tuner.settings import tuner_version
 from tuner.storage.damage import Damage, json_object, moment, text, whole
 from tuner.storage.identity import is_process_dead, process_identity
-from tuner.storage.schema import loops, studies, workers
+from tuner.storage.schema import StudyKey, loops, studies, workers
 from tuner.storage.store import Store, now
 
 # A daemon that has not renewed its row for so long is not shown any more. It holds nothing: what it
@@ -148,26 +148,30 @@ def _names(value: Any) -> tuple[str, ...]:
 def list_loops(store: Store) -> list[LoopRow]:
     """All loops that may write, of all studies, oldest first: their lease holds, and they are not
     known to be dead."""
-    return store.read(_list_loops)
+    return store.read(read_loops)
 
 
-def _list_loops(connection: sa.Connection) -> list[LoopRow]:
+def read_loops(connection: sa.Connection, study: StudyKey | None = None) -> list[LoopRow]:
+    """The same within a transaction; of one study, if given."""
     query = (
         sa.select(loops, studies.c.name)
         .join(studies, studies.c.uuid == loops.c.study_uuid)
         .where(loops.c.expires_at > now(connection.dialect.name))
         .order_by(loops.c.started_at, loops.c.loop_id)
     )
-    return [
-        LoopRow(
-            loop_id=row.loop_id,
-            study=row.name,
-            study_uuid=row.study_uuid,
-            host=row.host,
-            pid=row.pid,
-            started_at=row.started_at,
-            daemon_id=row.worker_id,
-        )
-        for row in connection.execute(query)
-        if not is_process_dead(row.process)
-    ]
+    if study is not None:
+        query = query.where(loops.c.study_uuid == study.uuid)
+    return [_loop(row) for row in connection.execute(query) if not is_process_dead(row.process)]
+
+
+def _loop(row: Any) -> LoopRow:
+    damage = Damage()
+    return LoopRow(
+        loop_id=row.loop_id,
+        study=row.name,
+        study_uuid=row.study_uuid,
+        host=damage.read("host", text, row.host) or "",
+        pid=damage.read("pid", whole, row.pid) or 0,
+        started_at=damage.read("started_at", moment, row.started_at) or 0.0,
+        daemon_id=row.worker_id,
+    )

@@ -49,10 +49,13 @@ class TrialAtWork:
 
 def running_trials(store: Store, study: StudyRow | None = None) -> list[TrialAtWork]:
     """The trials that live loops train, of one study or of all: by study, then by number."""
-    return store.read(_running_trials, study)
+    return store.read(read_running_trials, study)
 
 
-def _running_trials(connection: sa.Connection, study: StudyRow | None) -> list[TrialAtWork]:
+def read_running_trials(
+    connection: sa.Connection, study: StudyRow | None = None
+) -> list[TrialAtWork]:
+    """The same within a transaction."""
     query = _query(connection.dialect.name)
     if study is not None:
         query = query.where(studies.c.uuid == study.uuid)

@@ -62,8 +62,13 @@ def ensure_slots(store: Store, study: StudyKey, total: int) -> None:
 
 def total_slots(store: Store, study: StudyKey) -> int:
     """The study's total of trials: how many slots it has."""
+    return store.read(total_slots_in, study)
+
+
+def total_slots_in(connection: sa.Connection, study: StudyKey) -> int:
+    """The same within a transaction."""
     query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
-    return store.read(lambda connection: connection.execute(query).scalar()) or 0
+    return connection.execute(query).scalar() or 0
 
 
 def add_slots(store: Store, study: StudyKey, more: int, most: int = sys.maxsize) -> int:
@@ -102,8 +107,7 @@ def count_slots(connection: sa.Connection, study: StudyKey) -> int:
     # Two loops must not both add slot N+1.
     lock_study(connection, study.study_id)
     keep_study(connection, study)
-    query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
-    return connection.execute(query).scalar() or 0
+    return total_slots_in(connection, study)
 
 
 def claim(
@@ -419,6 +423,13 @@ def best_score(
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
     has it. `but_not`: the id of a trial to leave out."""
+    return store.read(best_score_in, study, direction, but_not)
+
+
+def best_score_in(
+    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
+) -> tuple[float, int] | None:
+    """The same within a transaction."""
     values = optuna_trial_values
     score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
     query = (
@@ -431,7 +442,7 @@ def best_score(
     )
     if but_not is not None:
         query = query.where(optuna_trials.c.trial_id != but_not)
-    row = store.read(lambda connection: connection.execute(query.limit(1)).first())
+    row = connection.execute(query.limit(1)).first()
     return None if row is None else (row.value, row.number)
 
 

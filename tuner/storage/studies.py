@@ -93,8 +93,8 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A line of `study list`. `damage`: what cannot be read of its row; then only the name and the
-    time of creation are known."""
+    """A line of `study list`. `total`: its number of trial slots. `damage`: what cannot be read of
+    its row; then only the name and the time of creation are known."""
 
     name: str
     data: str = ""
@@ -104,6 +104,9 @@ class StudySummary:
     best: float | None = None
     created_at: datetime | None = None
     damage: str | None = None
+    state: StudyState = StudyState.RUNNING
+    priority: int = 0
+    total: int = 0
 
     @property
     def finished(self) -> int:
@@ -439,19 +442,36 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 
 def _list_studies(connection: sa.Connection) -> list[StudySummary]:
+    states, scores = trial_states(connection), best_scores(connection)
+    totals = _totals(connection)
+    return [
+        _summary(
+            row,
+            states.get(row.study_id, {}),
+            scores.get(row.study_id, (None, None)),
+            totals.get(row.study_id, 0),
+        )
+        for row in newest_first(connection)
+    ]
+
+
+def trial_states(connection: sa.Connection) -> dict[int, dict[str, int]]:
+    """How many trials of each study have which of Optuna's states, by Optuna's study id."""
     state, study_id = state_of_trial(), optuna_trials.c.study_id
     counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
     states: dict[int, dict[str, int]] = {}
     for trials_study, name, count in connection.execute(counts):
         states.setdefault(trials_study, {})[name] = count
-    scores = _best_scores(connection)
-    return [
-        _summary(row, states.get(row.study_id, {}), scores.get(row.study_id, (None, None)))
-        for row in newest_first(connection)
-    ]
+    return states
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
+def _totals(connection: sa.Connection) -> dict[int, int]:
+    """How many trial slots each study has."""
+    query = sa.select(slot_rows.c.study_id, sa.func.count()).group_by(slot_rows.c.study_id)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
     value = finite_value()
     query = (
@@ -464,7 +484,10 @@ def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, flo
 
 
 def _summary(
-    row: StudyRow, states: dict[str, int], scores: tuple[float | None, float | None]
+    row: StudyRow,
+    states: dict[str, int],
+    scores: tuple[float | None, float | None],
+    total: int,
 ) -> StudySummary:
     if row.damage:
         return StudySummary(row.name, created_at=row.created_at, damage=row.damage)
@@ -482,6 +505,9 @@ def _summary(
         states=states,
         best=best if spec.selects else None,
         created_at=row.created_at,
+        state=row.state,
+        priority=row.priority,
+        total=total,
     )
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tuner.errors import LeaseLost, StudyError
 from tuner.storage import leases, slots
+from tuner.storage.damage import Damage, json_object
 from tuner.storage.leases import Holder, Lease, has_optuna_study
 from tuner.storage.optuna_rows import state_of_trial
 from tuner.storage.schema import StudyKey, loops, optuna_trials, slot_rows, studies
@@ -121,15 +122,18 @@ def set_priority(store: Store, study: StudyKey, priority: int) -> None:
     store.write(write)
 
 
-def set_limits(store: Store, study: StudyKey, limits: Mapping[str, Any]) -> None:
-    """What ends a daemon's search of the study early, by the names of `runner.Limits`. Raises
-    LeaseLost for a study that was deleted."""
-    text = json.dumps(dict(limits)) if limits else None
+def change_limits(store: Store, study: StudyKey, changes: Mapping[str, Any]) -> None:
+    """Change what ends a daemon's search of the study early, by the names of `runner.Limits`; None
+    removes a limit. Raises LeaseLost for a study that was deleted."""
 
     def write(connection: sa.Connection) -> None:
         _check_exists(connection, study)
-        row = sa.update(studies).where(studies.c.uuid == study.uuid)
-        connection.execute(row.values(limits=text))
+        row = studies.c.uuid == study.uuid
+        stored = connection.execute(sa.select(studies.c.limits).where(row).with_for_update())
+        limits = Damage().optional("limits", json_object, stored.scalar()) or {}
+        limits = {n: value for n, value in {**limits, **changes}.items() if value is not None}
+        text = json.dumps(limits) if limits else None
+        connection.execute(sa.update(studies).where(row).values(limits=text))
 
     store.write(write)
 

@@ -11,7 +11,20 @@ from typing import NamedTuple
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from tuner.web import changes, figures, start_page, study_page
+from tuner.web import (
+    actions,
+    changes,
+    enqueue_page,
+    figures,
+    page_health,
+    promotions,
+    proxy,
+    start_page,
+    study_page,
+    tool_links,
+    trial_page,
+    trial_table,
+)
 from tuner.web.error_pages import handle_errors
 from tuner.web.security import login_page
 from tuner.web.security.guards import Guard
@@ -32,10 +45,19 @@ class Pages(NamedTuple):
 
 ROUTERS = (
     Pages(login_page.router, Guard.PUBLIC),
+    Pages(page_health.router, Guard.PUBLIC),
+    Pages(page_health.closed_router),
     Pages(start_page.router),
     Pages(study_page.router),
     Pages(figures.router),
     Pages(changes.router),
+    Pages(trial_table.router),
+    Pages(trial_page.router),
+    Pages(actions.router),
+    Pages(enqueue_page.router),
+    Pages(promotions.router),
+    Pages(tool_links.router),
+    Pages(proxy.router, Guard.LOGIN),
 )
 
 
@@ -60,7 +82,9 @@ def make_application(setup: WebSetup) -> FastAPI:
     # The last one added sees a request first.
     app.add_middleware(SessionMiddleware, sessions=site.sessions, cookie=site.cookies)
     hosts = HostRule(setup.host, setup.port, setup.scheme, setup.names)
-    app.add_middleware(CheckRequests, hosts=hosts, secure=setup.secure)
+    app.add_middleware(
+        CheckRequests, hosts=hosts, secure=setup.secure, answered=site.metrics.answered
+    )
     return app
 
 

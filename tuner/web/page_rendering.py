@@ -1,7 +1,8 @@
 """Pages and fragments from templates, and the one-line messages that a page shows once.
 
 Every value is escaped. A template gets, besides its own values: `visitor`, `may_change` (whether
-to show buttons), `csrf()` (for each POST form), `navigation` and, on a whole page, `message`.
+to show buttons), `csrf()` (for each POST form), `navigation` and, on a whole page, `message`. Texts
+that may hold a URL, such as errors, go through the filter `masked`.
 """
 
 from datetime import UTC, datetime
@@ -31,7 +32,11 @@ class Link(NamedTuple):
     path: str
 
 
-NAVIGATION = (Link("Studies", "/"),)
+NAVIGATION = (
+    Link("Studies", "/"),
+    Link("MLflow", "/mlflow/"),
+    Link("Optuna dashboard", "/dashboard"),
+)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -68,7 +73,7 @@ def redirect(
     response = RedirectResponse(path, 303)
     if message:
         site = site_of(request)
-        signed = site.sessions.sign([without_secrets(message)[:2000], is_error])
+        signed = site.sessions.sign([without_secrets(message)[:1000], is_error])
         setting = site.cookies.setting(site.cookies.message, signed, _MESSAGE_S)
         response.headers.append("set-cookie", setting)
     return response
@@ -90,7 +95,12 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": format_number, "duration": format_duration, "moment": moment}
+    made.filters |= {
+        "number": format_number,
+        "duration": format_duration,
+        "moment": moment,
+        "masked": without_secrets,
+    }
     return made
 
 

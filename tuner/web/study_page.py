@@ -4,7 +4,8 @@ Its own HTML is light: the parts that take longer, and the figures, are fetched 
 Parts follow the database: see static/live.js.
 """
 
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -34,9 +35,11 @@ _FOLDED = frozenset({"parallel"})
 # Its own section has it, with tracebacks.
 _ELSEWHERE = frozenset({"failures"})
 # How a state looks.
-_BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
+BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
 
 OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
+
+T = TypeVar("T")
 
 router = APIRouter()
 
@@ -58,9 +61,11 @@ def show_study(study: OpenedStudy, request: Request) -> Response:
         remove = command("study", "delete", in_command(row.name))
         name = printable(row.name)
         return page(request, "damaged_study.html", name=name, damage=damage, remove=remove)
+    mark = read_mark(store, row)  # Before the rest: a change meanwhile is then noticed.
     return page(
         request,
         "study.html",
+        mark=mark,
         study=row,
         name=printable(row.name),
         figures=_figures(row),
@@ -104,7 +109,7 @@ def _now(request: Request, store: Store, study: StudyRow) -> dict[str, Any]:
     standing, ends = _trial_facts(request, store, study)
     return {
         "progress": progress,
-        "badge": _BADGES.get(progress.state_word, ""),
+        "badge": BADGES.get(progress.state_word, ""),
         "to_do": what_to_do(study, progress),
         "standing": standing,
         "ends": ends,
@@ -117,14 +122,13 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark = read_mark(store, study)
+    mark, kept = read_mark(store, study), kept_results(request)
 
-    def read() -> tuple[Standing, dict[str, int]]:
-        return read_standing(store, study), count_ends(store, study)
+    def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
+        key = (study.uuid, name)
+        return kept.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
 
-    key = (study.uuid, "trials")
-    _, facts = kept_results(request).get(key, mark.trials, mark.at_work, read)
-    return facts
+    return get("standing", read_standing), get("ends", count_ends)
 
 
 @router.get("/studies/{uuid}/failures")

@@ -41,7 +41,14 @@
     plotly ??= new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = PLOTLY;
-      script.addEventListener("load", () => resolve(window.Plotly));
+      // While it starts, it adds rules for maps, which nothing here draws, as an inline style. The
+      // page's policy refuses those, and says so in the console.
+      const head = document.head;
+      head.appendChild = (node) => (node.nodeName === "STYLE" ? node : head.append(node) ?? node);
+      script.addEventListener("load", () => {
+        delete head.appendChild;
+        resolve(window.Plotly);
+      });
       script.addEventListener("error", () => reject(new Error("Plotly cannot be loaded")));
       document.head.append(script);
     });

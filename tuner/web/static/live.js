@@ -1,6 +1,7 @@
 // Parts of a page that follow the database, without loading the page again.
 //
-// In an element with data-changes="/changes?study=UUID", any element may have
+// In an element with data-changes="/changes?study=UUID", which may have the marks that the page was
+// made with in data-trials and data-reports, any element may have
 //   data-part="URL"     its content is fetched from there again after a change
 //   data-follows        "trials": only once a trial has begun or ended; default: after each report
 //   data-later          it is fetched for the first time once the page is shown
@@ -13,10 +14,10 @@
 (() => {
   const root = document.querySelector("[data-changes]");
   // A part that took t is not fetched again within 20 t.
-  const LEAST_GAP_MS = 1000;
+  const LEAST_GAP_MS = 2000;
   const GAP_FOR_COST = 20;
   const states = new WeakMap();
-  let marks = {};
+  let marks = root === null ? {} : { trials: root.dataset.trials, reports: root.dataset.reports };
   let source = null;
 
   function stateOf(part) {
@@ -50,10 +51,6 @@
     if (news.problem) return;
     const before = marks;
     marks = news;
-    if (before.reports === undefined) {
-      // What the page was made with may be older than the first event.
-      if (!document.querySelector("[data-part]")) return;
-    }
     document.dispatchEvent(new CustomEvent("changed", { detail: { before, now: news } }));
     for (const part of document.querySelectorAll("[data-part]")) {
       const mark = part.dataset.follows === "trials" ? "trials" : "reports";

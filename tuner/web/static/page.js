@@ -13,3 +13,10 @@ function showLocalTimes(root) {
 // What live.js has fetched gets the same.
 document.addEventListener("part-shown", (event) => showLocalTimes(event.target));
 showLocalTimes(document);
+
+// MLflow's assistant cannot be used under this address: its first page there must not open with it.
+try {
+  localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+} catch {
+  // Without storage it opens, no more.
+}
