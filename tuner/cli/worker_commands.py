@@ -110,3 +110,20 @@ def list_workers(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner worker list
     """
+    from tuner.cli.database_access import read_database
+    from tuner.cli.output import say, show_rows
+    from tuner.reports.worker_tables import short_worker_rows, worker_rows
+    from tuner.system.names import command, printable
+
+    store = read_database(context)
+    rows = [] if store is None else worker_rows(store)
+    if as_json:
+        show_rows(rows, as_json)
+        return
+    if not rows:
+        say(f"nobody is at work; to begin: {command('worker')}")
+        return
+    show_rows(short_worker_rows(rows), as_json)
+    for row in rows:
+        for name, reason in row["skipped"].items():
+            say(f"{printable(row['host'])} (pid {row['pid']}) skips {printable(name)}: {reason}")
