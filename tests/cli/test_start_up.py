@@ -37,6 +37,8 @@ def test_help_needs_no_database_and_no_study(tmp_path) -> None:
         ["trial", "list"],
         ["trial", "show", "0"],
         ["optimize", "--help"],
+        ["worker", "--help"],
+        ["worker", "list"],
         ["compare", "--help"],
     ],
 )
@@ -58,6 +60,8 @@ COMMANDS = [
     ["study", "pause"],
     ["study", "resume"],
     ["study", "set"],
+    ["worker"],
+    ["worker", "list"],
     ["study", "watch"],
     ["study", "delete"],
     ["optimize"],
