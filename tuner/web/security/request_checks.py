@@ -40,7 +40,6 @@ _HEADERS = {
     "x-frame-options": "DENY",
     # Not no-referrer: browsers would send "Origin: null" with our own forms.
     "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
