@@ -22,6 +22,7 @@ from tuner.storage.deliveries import PARENT, Delivery, mark
 from tuner.storage.schema import attempts, deliveries, loops, metadata, reports, studies
 from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
+from tuner.storage.study_control import read_orders
 from tuner.study.ends import StopReason
 from tuner.study.messages import Report
 from tuner.study.spec import Choice
@@ -145,7 +146,7 @@ def test_a_search_elsewhere_is_asked_to_stop(bench: Bench, searching: Loop) -> N
     assert (trial.state, trial.end) == ("WAITING", "interrupted")
     assert stop_searches(bench.store, study) == []
     later = leases.open_lease(bench.store, study)
-    assert leases.why_stop(bench.store, later) is None
+    assert read_orders(bench.store, later).stop is None
 
 
 def test_a_stop_does_not_open_a_study_that_is_being_deleted(store: Store) -> None:
@@ -153,9 +154,9 @@ def test_a_stop_does_not_open_a_study_that_is_being_deleted(store: Store) -> Non
     lease = leases.open_lease(store, study)
     leases.close_to_loops(store, study, 60.0)
     stop_searches(store, study)
-    assert leases.why_stop(store, lease) is StopReason.DELETED
+    assert read_orders(store, lease).stop is StopReason.DELETED
     leases.open_to_loops(store, study)
-    assert leases.why_stop(store, lease) is None
+    assert read_orders(store, lease).stop is None
 
 
 def test_a_stop_mark_loses_its_force(store: Store) -> None:

@@ -27,6 +27,7 @@ from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
+from tuner.storage.study_control import set_state, stop_trial
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     TrialRow,
@@ -41,6 +42,7 @@ from tuner.storage.trials import (
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
+from tuner.study.study_state import StudyState
 from tuner.values import shown
 
 if TYPE_CHECKING:
@@ -203,10 +205,41 @@ class Study:
 
         Their running trials are put back, and the next search continues them. The calls of
         `optimize` return. May be called from a callback, another thread or another process; a
-        search elsewhere hears of it within two seconds. Searches that begin later are left alone.
+        search elsewhere hears of it within half a second. Daemons (`tuner worker`) leave the study
+        alone until `resume`; a call of `optimize` that begins later goes on with it.
         """
         with self._place.writing() as store:
             stop_searches(store, same_study(store, self._row))
+
+    def pause(self) -> None:
+        """Let no trial of this study run, on any machine, until `resume`.
+
+        Each running trial writes a checkpoint at the end of its epoch and goes on from there
+        later. Calls of `optimize` wait.
+        """
+        with self._place.writing() as store:
+            set_state(store, same_study(store, self._row), StudyState.PAUSED)
+
+    def resume(self) -> None:
+        """Let the study go on after `pause` or `stop`."""
+        with self._place.writing() as store:
+            set_state(store, same_study(store, self._row), StudyState.RUNNING)
+
+    def stop_trial(self, trial: Trial | int) -> None:
+        """End one running trial, on any machine, at its next report.
+
+        It keeps its best score so far and counts as one of the study's trials; the sampler learns
+        from it as from a pruned one. A trial that was put back ends when it goes on.
+
+        Args:
+            trial: the trial, or its number.
+
+        Raises:
+            StudyError: the trial has ended, or has not begun.
+        """
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            stop_trial(store, row, _number(row, trial))
 
     def enqueue_trial(self, params: Mapping[str, Any]) -> Trial:
         """Queue a trial of your own. The sampler chooses the parameters that are left out.

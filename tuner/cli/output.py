@@ -69,17 +69,20 @@ def say(text: str = "") -> None:
     width = terminal_width()
     lines = escape_controls(text).split("\n")
     if width is not None:
-        lines = [line if cell_len(line) <= width else _wrap_line(line, width) for line in lines]
+        lines = [wrap_line(line, width) for line in lines]
     console().print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def _wrap_line(line: str, width: int) -> str:
+def wrap_line(line: str, width: int) -> str:
+    """The line broken between words, a suggested command in a line of its own."""
+    if cell_len(line) <= width:
+        return line
     margin = " " * (len(line) - len(line.lstrip()))
     match = _COMMAND.search(line)
     if match is None:
         return margin + wrapped_words(line.lstrip(), width, len(margin))
     before, (command, _, after) = line[: match.start()], line[match.start() :].partition("   ")
-    lines = [_wrap_line(before.rstrip(), width)] if before.strip() else []
+    lines = [wrap_line(before.rstrip(), width)] if before.strip() else []
     lines.append(f"{margin}{'  ' if lines else ''}{command}")
     return "\n".join([*lines, f"{margin}      {after}"] if after else lines)
 

@@ -50,7 +50,7 @@ from tuner.system.names import command, in_command, printable
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
-    from tuner.runner import Delivered, Outcome, Repaired
+    from tuner.runner import Delivered, Outcome, Repaired, RunStatus
     from tuner.tracking.sync import Checked, Synced
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
@@ -66,6 +66,7 @@ STOP_REASONS = {
     StopReason.PATIENCE: "the last trials brought no better score",
     StopReason.INTERRUPTED: "interrupted",
     StopReason.STOPPED: "another command asked it to stop",
+    StopReason.PAUSED: "the study is paused",
     StopReason.ERRORS: "three trials in a row failed",
 }
 
@@ -103,6 +104,15 @@ def print_outcome(
         complain(f"no trial has a score, and none was pruned; to see why: {show}")
         return 1
     return EXIT_CODES.get(outcome.reason, 0)
+
+
+def print_watched(study: StudyRow, status: "RunStatus") -> None:
+    """Print how a study that was watched has ended, and what to do next."""
+    best = ""
+    if status.best is not None:
+        best = f"; best: trial {status.best_trial}, {study.spec.metric} {format_value(status.best)}"
+    say(f"study {study.name}: {status.done} of {status.total} trials done{best}")
+    say(f"next: {command('study', 'best', in_command(study.name))}")
 
 
 def _ended_in_vain(summary: Summary) -> bool:

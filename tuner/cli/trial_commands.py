@@ -1,13 +1,14 @@
-"""`tuner trial`: list, show, plot, add, retry."""
+"""`tuner trial`: list, show, plot, add, retry, stop."""
 
 from typing import Annotated
 
 import typer
 
 from tuner.cli.app import InStudy, Json, StudyName, flag, new_typer
+from tuner.cli.control_commands import stop_trial
 from tuner.cli.plot_commands import plot_trials
 
-app = new_typer("Look at trials, and queue trials of your own.")
+app = new_typer("Look at trials, queue trials of your own, and stop them.")
 
 _PAGE = 100
 
@@ -114,3 +115,6 @@ def retry(context: typer.Context, number: TrialNumber, study: InStudy = None) ->
 
     store, row = open_study(context, study)
     print_queued(row.name, *retry_trial(store, row, number))
+
+
+app.command("stop")(stop_trial)

@@ -20,6 +20,7 @@ from tuner.runner import (
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.kept_networks import EVERY
+from tuner.storage.slots import total_slots
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.study.ends import StopReason
@@ -139,6 +140,8 @@ def search_study(
     options = replace(
         options,
         limits=replace(options.limits, trials=total),
+        # Whoever changes the study's total means this search too, unless it asked for a part.
+        follows_total=total >= total_slots(store, study),
         tracking=options.tracking and may_track(store, tell),
     )
     return optimize(settings, store, study, options, watcher, stage, owns_process=owns_process)

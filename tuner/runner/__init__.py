@@ -6,6 +6,7 @@ from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
     SearchOptions,
+    most_trials,
     open_writer,
     optimize,
     slots_wanted,
@@ -29,6 +30,7 @@ __all__ = [
     "Watcher",
     "check_data",
     "check_fingerprint",
+    "most_trials",
     "open_writer",
     "optimize",
     "repair",

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -44,10 +44,12 @@ from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
+from tuner.storage.study_control import set_state
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
+from tuner.study.study_state import StudyState
 from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
@@ -80,7 +82,8 @@ class SearchOptions:
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
     study's data lie now, if elsewhere. `back_end`: where the workers are
-    (tuner.workers.BACK_ENDS)."""
+    (tuner.workers.BACK_ENDS). `share`, `follows_total`: see Loop. `daemon_id`: of the daemon that
+    searches, None in the foreground: see `leases.open_lease`."""
 
     limits: Limits
     workers: int | None = None
@@ -95,19 +98,27 @@ class SearchOptions:
     lanes: int = 1
     data: str | None = None
     back_end: str = "local"
+    share: Callable[[], int] | None = None
+    follows_total: bool = False
+    daemon_id: str | None = None
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
-    """The study's total of slots: `trials`, or `more` than it has. A grid has no more than its
-    points. Raises StudyError when neither is given."""
-    is_grid = study.spec.sampler.name == "grid"
-    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
+    """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
+    is given."""
+    most = most_trials(study)
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
     slots.ensure_slots(store, study, min(trials, most))
     return min(trials, most)
+
+
+def most_trials(study: StudyRow) -> int:
+    """How many trials a study can have: a grid has no more than its points."""
+    is_grid = study.spec.sampler.name == "grid"
+    return len(study.spec.first_trials()) if is_grid else sys.maxsize
 
 
 def optimize(
@@ -119,13 +130,21 @@ def optimize(
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint | None = None,
     owns_process: bool = True,
+    stopping: Stopping | None = None,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
-    for what the study's network needs. `owns_process`: see Interrupts.
+    for what the study's network needs. `owns_process`: see Interrupts. `stopping`: by which another
+    thread may end the search, made with the options' limits.
+
+    A daemon's search that has reached its target, or the end of its patience, stops the study:
+    otherwise the next daemon would begin it again.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
+    if options.follows_total:
+        limits = replace(options.limits, trials=slots.total_slots(store, study))
+        options = replace(options, limits=limits)
     search = _Search(
         settings=settings,
         store=store,
@@ -134,13 +153,18 @@ def optimize(
         watcher=watcher or Silent(),
         stage=stage,
         entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
-        stopping=Stopping(options.limits),
+        stopping=stopping or Stopping(options.limits),
         owns_process=owns_process,
     )
     with _listed(study, search.stopping):
-        return search.run()
+        outcome, delivered = search.run()
+    if options.daemon_id is not None and outcome.reason in _ENOUGH:
+        set_state(store, study, StudyState.STOPPED)
+    return outcome, delivered
 
 
+# Why a study needs no further trial, although it has slots left.
+_ENOUGH = (StopReason.TARGET, StopReason.PATIENCE)
 # The searches that run in this process, by their study's uuid.
 _running: dict[str, list[Stopping]] = {}
 _running_lock = threading.Lock()
@@ -160,11 +184,12 @@ def _listed(study: StudyKey, stopping: Stopping) -> Iterator[None]:
 def stop_searches(store: Store, study: StudyKey) -> list[Holder]:
     """Have the searches of the study that run now, here or elsewhere, put back their running trials
     and end, and return who was asked. Those of this process begin no further trial; others hear of
-    it within two seconds. Searches that begin later are left alone."""
+    it within half a second. Daemons leave the study alone until it is resumed; searches that begin
+    later in the foreground go on with it."""
     with _running_lock:
         for stopping in _running.get(study.uuid, []):
             stopping.stop(StopReason.STOPPED)
-    return leases.ask_to_stop(store, study)
+    return set_state(store, study, StudyState.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -294,7 +319,9 @@ class _Search:
         return outcome
 
     def _loop(self, workers: Workers) -> Loop:
-        lease = leases.open_lease(self.store, self.study, self.options.lease_s)
+        lease = leases.open_lease(
+            self.store, self.study, self.options.lease_s, daemon_id=self.options.daemon_id
+        )
         if not has_definition(self.store, self.study):  # it can be corrected until a lease holds
             leases.renew_lease(self.store, lease, 0.0)
             name = self.study.name
@@ -312,6 +339,8 @@ class _Search:
             engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
+            share=self.options.share,
+            follows_total=self.options.follows_total,
         )
 
     def _networks(self) -> KeptNetworks:

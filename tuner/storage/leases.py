@@ -29,6 +29,7 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.study.ends import StopReason
+from tuner.study.study_state import StudyState
 
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
@@ -39,26 +40,38 @@ _LOCK_KEY = 7310542
 @dataclass(frozen=True)
 class Lease:
     """A loop's time-limited right to write its trials. `number` counts from 0 the loops of a study
-    that begin trials; others have NO_NUMBER."""
+    that begin trials; others have NO_NUMBER. `daemon_id`: of the daemon that the loop belongs to,
+    None for a search in the foreground."""
 
     loop_id: str
     study_id: int
     uuid: str
     number: int
     lasts_s: float = LEASE_S
+    daemon_id: str | None = None
 
 
 def open_lease(
-    store: Store, study: StudyKey, lasts_s: float = LEASE_S, begins_trials: bool = True
+    store: Store,
+    study: StudyKey,
+    lasts_s: float = LEASE_S,
+    begins_trials: bool = True,
+    daemon_id: str | None = None,
 ) -> Lease:
-    """Raises LeaseLost for a study that was deleted, or is about to be."""
+    """A study that was stopped goes on when a loop in the foreground begins trials of it. Raises
+    LeaseLost for a study that was deleted, or is about to be."""
     loop_id = str(uuid.uuid4())
-    number = store.write(_open_lease, study, loop_id, lasts_s, begins_trials)
-    return Lease(loop_id, study.study_id, study.uuid, number, lasts_s)
+    number = store.write(_open_lease, study, loop_id, lasts_s, begins_trials, daemon_id)
+    return Lease(loop_id, study.study_id, study.uuid, number, lasts_s, daemon_id)
 
 
 def _open_lease(
-    connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float, begins_trials: bool
+    connection: sa.Connection,
+    study: StudyKey,
+    loop_id: str,
+    lasts_s: float,
+    begins_trials: bool,
+    daemon_id: str | None,
 ) -> int:
     # Two loops with the same number would sample the same points.
     lock_study(connection, study.study_id)
@@ -66,10 +79,13 @@ def _open_lease(
     own_row = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened_before := connection.execute(own_row).scalar()) is not None:
         return opened_before
-    if _is_closed(connection, study):
+    if is_closed(connection, study):
         raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
     number = _next_number(connection, study) if begins_trials else NO_NUMBER
+    if begins_trials and daemon_id is None:
+        is_stopped = (studies.c.uuid == study.uuid) & (studies.c.state == StudyState.STOPPED)
+        connection.execute(sa.update(studies).where(is_stopped).values(state=None))
     connection.execute(
         sa.insert(loops).values(
             loop_id=loop_id,
@@ -80,6 +96,7 @@ def _open_lease(
             started_at=clock,
             expires_at=clock + lasts_s,
             process=process_identity(),
+            worker_id=daemon_id,
         )
     )
     return number
@@ -177,7 +194,8 @@ def _renew(
 # future, the study is about to be deleted, and no loop may begin.
 
 
-def _is_closed(connection: sa.Connection, study: StudyKey) -> bool:
+def is_closed(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether the study is about to be deleted."""
     query = sa.select(studies.c.uuid).where(
         studies.c.uuid == study.uuid, studies.c.stop_until > now(connection.dialect.name)
     )
@@ -185,18 +203,13 @@ def _is_closed(connection: sa.Connection, study: StudyKey) -> bool:
 
 
 def _why_stop(connection: sa.Connection, lease: Lease) -> StopReason | None:
-    if _is_closed(connection, lease):
+    if is_closed(connection, lease):
         return StopReason.DELETED
     own_row = sa.select(loops.c.started_at).where(loops.c.loop_id == lease.loop_id)
     query = sa.select(studies.c.uuid).where(
         studies.c.uuid == lease.uuid, studies.c.stop_until >= own_row.scalar_subquery()
     )
     return StopReason.STOPPED if connection.execute(query).first() is not None else None
-
-
-def why_stop(store: Store, lease: Lease) -> StopReason | None:
-    """Why the loop is asked to stop, if it is."""
-    return store.read(_why_stop, lease)
 
 
 def close_to_loops(store: Store, study: StudyKey, for_s: float) -> None:
@@ -222,17 +235,9 @@ def _set_stop(
     )
 
 
-def ask_to_stop(store: Store, study: StudyKey) -> "list[Holder]":
-    """Have the loops that run now, on all machines, stop, and return them. Loops that begin later
-    are left alone."""
-    return store.write(_ask_to_stop, study)
-
-
-def _ask_to_stop(connection: sa.Connection, study: StudyKey) -> "list[Holder]":
-    running = live_holders(connection, study)
-    if running and not _is_closed(connection, study):
-        _set_stop(connection, study, now(connection.dialect.name))
-    return running
+def ask_to_stop(connection: sa.Connection, study: StudyKey) -> None:
+    """Have the loops that run now, on all machines, stop. Loops that begin later are left alone."""
+    _set_stop(connection, study, now(connection.dialect.name))
 
 
 @dataclass(frozen=True)

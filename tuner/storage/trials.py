@@ -33,7 +33,7 @@ from tuner.storage.optuna_rows import (
     with_values,
 )
 from tuner.storage.schema import attempts, optuna_trials
-from tuner.storage.slots import LOSSES
+from tuner.storage.slots import LOSSES, total_slots_in
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
 from tuner.system.names import command, in_command
@@ -92,14 +92,15 @@ class Best:
 @dataclass(frozen=True)
 class Summary:
     """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
-    state; `lost`: how many attempts were lost with their worker or loop. `varying`: see
-    `varying_params`."""
+    state; `lost`: how many attempts were lost with their worker or loop. `total`: of its slots.
+    `varying`: see `varying_params`."""
 
     trials: int
     ends: dict[str, int]
     lost: int
     best: Best
     varying: tuple[str, ...] = ()
+    total: int = 0
 
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
@@ -318,6 +319,7 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
         lost=connection.execute(lost).scalar_one(),
         best=_find_best(connection, study),
         varying=tuple(_varying(connection, study)),
+        total=total_slots_in(connection, study),
     )
 
 
