@@ -25,7 +25,6 @@ from tuner.reports.study_tables import (
     TrialReport,
     front_facts,
     front_rows,
-    param_column,
     trial_cells,
     trial_state,
     with_metrics,
@@ -40,6 +39,7 @@ from tuner.storage.trials import (
     Summary,
     TrialRow,
     count_trials,
+    param_column,
     stream_trials,
     summarize,
     table_row,
@@ -59,15 +59,6 @@ EXIT_CODES: dict[str | None, int] = {
     StopReason.INTERRUPTED: 130,
     StopReason.STOPPED: 130,
     StopReason.ERRORS: 1,
-}
-STOP_REASONS = {
-    StopReason.TIMEOUT: "the time limit is reached",
-    StopReason.TARGET: "the target is reached",
-    StopReason.PATIENCE: "the last trials brought no better score",
-    StopReason.INTERRUPTED: "interrupted",
-    StopReason.STOPPED: "another command asked it to stop",
-    StopReason.PAUSED: "the study is paused",
-    StopReason.ERRORS: "three trials in a row failed",
 }
 
 
@@ -148,7 +139,7 @@ def _describe_stop(outcome: "Outcome") -> str:
     assert outcome.reason is not None  # It stopped before its end.
     count = outcome.put_back
     interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
-    return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
+    return f"stopped: {outcome.reason.in_words}{interrupted}"
 
 
 def print_front(store: Store, study: StudyRow, as_json: bool) -> None:

@@ -324,10 +324,10 @@ def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
     length = width - margin - 8
     largest = max(bars.values) or 1.0
     lines = [Text(one_line(bars.label))]
-    for name, value in zip(names, bars.values, strict=True):
+    for name, value, text in zip(names, bars.values, bars.texts(), strict=True):
         bar = marks.bar * round(length * value / largest)
         lines.append(
-            Text.assemble(_to_the_right(name, margin), " ", (bar, _COLOURS[0]), f" {value:.3f}")
+            Text.assemble(_to_the_right(name, margin), " ", (bar, _COLOURS[0]), f" {text}")
         )
     return lines
 

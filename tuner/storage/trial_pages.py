@@ -1,0 +1,107 @@
+"""A study's trials page by page: sorted and filtered in SQL, for tables of many thousands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tuner.errors import UsageError
+from tuner.storage.schema import optuna_trials
+from tuner.storage.store import Store
+from tuner.storage.studies import StudyRow
+from tuner.storage.trial_columns import TrialColumn, trial_columns
+from tuner.storage.trial_filters import Term, parse_filter, parse_name
+from tuner.storage.trials import TrialRow, read_by_ids
+from tuner.values import clipped, join_names, suggest_names, word
+
+PAGE_TRIALS = 50
+NEWEST_FIRST = "-trial"
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class TrialPage:
+    """One page of a study's trials. `columns`: the names of the table's columns, those of the
+    varying `params` last, and `column`: the one that it is sorted by. `number`: of the page, from
+    1. `matching`: how many trials meet the filter, of `trials` in all."""
+
+    rows: list[TrialRow]
+    columns: list[str]
+    params: list[str]
+    column: str
+    is_descending: bool
+    terms: list[Term]
+    number: int
+    matching: int
+    trials: int
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.matching // PAGE_TRIALS))
+
+
+def read_trial_page(
+    store: Store, study: StudyRow, sort: str = "", filter_text: str = "", page: int = 1
+) -> TrialPage:
+    """A page of the trials, as one snapshot. `sort`: a column, with "-" before it from the largest
+    value down; "" for the newest trials first. Trials without a value come last. `filter_text`: see
+    `trial_filters`. A page after the last one is the last one. Raises UsageError for a mistake in
+    either text."""
+    terms = parse_filter(filter_text)
+    return store.read(_read_page, study, sort or NEWEST_FIRST, terms, page)
+
+
+def _read_page(
+    connection: sa.Connection, study: StudyRow, sort: str, terms: list[Term], page: int
+) -> TrialPage:
+    columns = trial_columns(connection, study)
+    name, is_descending = parse_name(sort.removeprefix("-") or "-"), sort.startswith("-")
+    column = _find(columns, name, study)
+    conditions = [_find(columns, term.name, study).condition(term) for term in terms]
+    of_study = optuna_trials.c.study_id == study.study_id
+    trials = _count(connection, of_study)
+    matching = _count(connection, of_study, *conditions) if conditions else trials
+    last = max(1, -(-matching // PAGE_TRIALS))
+    number = min(max(1, page), last)
+    order = column.order.desc() if is_descending else column.order.asc()
+    by_age = optuna_trials.c.trial_id
+    query = (
+        sa.select(optuna_trials.c.trial_id)
+        .where(of_study, *conditions)
+        .order_by(order.nulls_last(), by_age.desc() if is_descending else by_age.asc())
+        .limit(PAGE_TRIALS)
+        .offset((number - 1) * PAGE_TRIALS)
+    )
+    return TrialPage(
+        rows=read_by_ids(connection, study, connection.execute(query).scalars().all()),
+        columns=[column.name for column in columns.values() if column.is_shown],
+        params=[column.param for column in columns.values() if column.is_shown and column.param],
+        column=name,
+        is_descending=is_descending,
+        terms=terms,
+        number=number,
+        matching=matching,
+        trials=trials,
+    )
+
+
+def _count(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> int:
+    query = sa.select(sa.func.count()).select_from(optuna_trials).where(*conditions)
+    return connection.execute(query).scalar_one()
+
+
+def _find(columns: Mapping[str, TrialColumn], name: str, study: StudyRow) -> TrialColumn:
+    """The column of that name. Raises UsageError."""
+    if (column := columns.get(name)) is not None:
+        return column
+    node = study.spec.space.nodes.get(name)
+    if node is not None and node.value is not None:
+        raise UsageError(f"{name} does not vary in this study: it is {word(node.value)}")
+    raise UsageError(
+        f"the trials have no column {clipped(name, _SHOWN_CHARACTERS)!r}"
+        f"{suggest_names(name, list(columns))}; there are: {_join(columns)}"
+    )
+
+
+def _join(columns: Mapping[str, TrialColumn]) -> str:
+    return join_names([column.name for column in columns.values() if column.is_shown])
