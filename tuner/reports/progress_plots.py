@@ -128,8 +128,6 @@ def _without_doubles(trials: Sequence[TrialRow]) -> list[TrialRow]:
 
 def _no_curve(plotted: "PlottedStudy") -> str:
     name = plotted.study.name
-    if not plotted.study.spec.selects:
-        return f"study {name!r}: no trial trains now"
     return f"study {name!r}: no trial trains and none has finished; run: " + command(
         "optimize", in_command(name), "--trials", 100
     )
