@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fork_server import Forked, start
+from prometheus_client.parser import text_string_to_metric_families
 from web_client import page_client
 
 from tuner.web import serving
@@ -152,6 +153,18 @@ def test_health_needs_no_login(tmp_path: Path) -> None:
     with page_client(refused, token=TOKEN) as client:
         answer = client.get("/health")
         assert (answer.status_code, answer.json()) == (503, {"database": "unreachable"})
+
+
+def test_metrics_need_a_login_or_the_token(tmp_path: Path) -> None:
+    with page_client(f"sqlite:///{tmp_path}/none.db", token=TOKEN) as client:
+        plain = {"accept": "text/plain"}
+        assert client.get("/metrics", headers=plain).status_code == 401
+        answer = client.get("/metrics", headers=plain | {"authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
+        families = {each.name: each for each in text_string_to_metric_families(answer.text)}
+    samples = families["tuner_http_requests"].samples
+    assert {sample.labels["code"] for sample in samples} == {"401"}
+    assert families["tuner_database_up"].samples[0].value == 1
 
 
 def served(folder: Path, *words: object) -> tuple[Forked, Any]:

@@ -54,6 +54,10 @@ class Store:
         engine: sa.Engine = self.optuna.engine
         return engine
 
+    def another(self) -> "Store":
+        """A store of the same database with connections of its own, for another thread."""
+        return Store(self.url)
+
     @property
     def shown(self) -> str:
         return connections.format_url(self.url)

@@ -1,4 +1,4 @@
-"""`GET /health`: whether the page can show anything, for programs that watch it."""
+"""For programs that watch the page: whether it can show anything, and its figures."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -8,6 +8,7 @@ from tuner.storage.store import is_reachable
 from tuner.web.web_setup import site_of
 
 router = APIRouter()
+closed_router = APIRouter()
 
 
 @router.get("/health")
@@ -20,3 +21,10 @@ def show_health(request: Request) -> Response:
     except TunerError:
         answers = False
     return JSONResponse({"database": "ok" if answers else "unreachable"}, 200 if answers else 503)
+
+
+@closed_router.get("/metrics")
+def show_metrics(request: Request) -> Response:
+    """What Prometheus reads, with the token in its header."""
+    text, content_type = site_of(request).metrics.page()
+    return Response(text, media_type=content_type)

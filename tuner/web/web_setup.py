@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections import Counter
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 
 from tuner.manage.databases import settle_residence
+from tuner.service.prometheus_metrics import PageMetrics
 from tuner.settings import Settings
 from tuner.storage import Store, exists, open_store
 from tuner.storage.studies import StudyRow, how_to_create, study_with_uuid
@@ -40,14 +40,13 @@ class WebSetup:
 
 
 class Site:
-    """What all routes share: `request.app.state.site`. `answers`: how many requests were answered
-    with which status."""
+    """What all routes share: `request.app.state.site`."""
 
     def __init__(self, setup: WebSetup) -> None:
         self.setup = setup
         self.sessions = Sessions(setup.accounts, setup.token)
         self.cookies = CookieNames(setup.port, setup.secure)
-        self.answers: Counter[int] = Counter()
+        self.metrics = PageMetrics(self.store)
         self._store: Store | None = None
         self._lock = threading.Lock()
 

@@ -8,8 +8,7 @@ Both show in headers that the browser sets: Host, Origin and Sec-Fetch-Site.
 import ipaddress
 import logging
 import socket
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -108,14 +107,14 @@ def _is_address(name: str) -> bool:
 
 class CheckRequests:
     """Refuses requests for another host and those of other sites' pages, and bodies too large;
-    gives every answer its headers, and reports what a route did not expect in one line. Counts the
-    `answers` by status."""
+    gives every answer its headers, and reports what a route did not expect in one line.
+    `answered` is told each status."""
 
     def __init__(
-        self, app: ASGIApp, hosts: HostRule, secure: bool, answers: Counter[int] | None = None
+        self, app: ASGIApp, hosts: HostRule, secure: bool, answered: Callable[[int], None]
     ) -> None:
         self._app = app
-        self._answers = Counter() if answers is None else answers
+        self._answered = answered
         self._hosts = hosts
         self._headers = _HEADERS | ({"strict-transport-security": _TRANSPORT} if secure else {})
 
@@ -130,7 +129,7 @@ class CheckRequests:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                self._answers[message["status"]] += 1
+                self._answered(message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
