@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.errors import SpecError
-from tuner.reports.study_progress import StudyProgress
+from tuner.reports.study_outlook import StudyOutlook
 from tuner.storage import Store
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
 from tuner.storage.studies import StudyRow
@@ -18,7 +18,7 @@ class StudyLine:
     its name and the time of its creation are known. `mark` changes as its trials begin and end."""
 
     study: StudyRow
-    progress: StudyProgress
+    progress: StudyOutlook
     failed: int = 0
     best: float | None = None
     metric: str = ""
@@ -69,7 +69,7 @@ def read_workers(store: Store) -> list[Worker]:
 def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:
     study, counts = overview.study, overview.slots
     own_loops = [loop for loop in loops if loop.study_uuid == study.uuid]
-    progress = StudyProgress(
+    progress = StudyOutlook(
         state=study.state,
         total=sum(counts.values()),
         done=counts.get("done", 0),
