@@ -111,7 +111,7 @@ def print_watched(study: StudyRow, status: "RunStatus") -> None:
     best = ""
     if status.best is not None:
         best = f"; best: trial {status.best_trial}, {study.spec.metric} {format_value(status.best)}"
-    say(f"study {study.name}: all {status.total} trials are done{best}")
+    say(f"study {study.name}: {status.done} of {status.total} trials done{best}")
     say(f"next: {command('study', 'best', in_command(study.name))}")
 
 

@@ -132,12 +132,13 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
     who, name = ", ".join(map(str, working)), in_command(study.name)
     resume = command("study", "resume", name)
     if state is StudyState.PAUSED:
-        return f"paused{f' ({who})' if who else ''}; to go on: {resume}"
+        asked = f"asked to pause: {who}" if who else "paused"
+        return f"{asked}; to go on: {resume}"
     if state is StudyState.STOPPED:
         asked = f"asked to stop: {who}" if who else "no search runs"
         return f"{asked}; daemons leave it alone until: {resume}"
     if working:
-        return f"goes on ({who})"
+        return f"goes on: {who}"
     total = slots.total_slots(store, study) or 100
     search = command("optimize", name, "--trials", total)
     return f"may go on; nobody works on it: {search}, or as a service: {command('worker')}"

@@ -31,7 +31,7 @@ def watch_study(
     """Tell the watcher how far the study is, once a second, until all its trials are done; the
     status then. `tell` gets a line when the study's state changes, or who works on it. Raises
     StudyError where the study is deleted meanwhile."""
-    reader, began = ProgressReader(store, study), time.monotonic()
+    reader, read_at = ProgressReader(store, study), time.monotonic()
     status = RunStatus(total=0)
     for name, count in summarize(store, study).ends.items():
         if name in _ENDS:
@@ -39,7 +39,10 @@ def watch_study(
     told = ""
     while True:
         progress = reader.read()
-        status.elapsed_s = time.monotonic() - began
+        clock = time.monotonic()
+        if progress.running:  # the time that is left is estimated from it
+            status.elapsed_s += clock - read_at
+        read_at = clock
         _take(status, progress, study)
         if status.note != told:
             told = status.note
@@ -68,6 +71,8 @@ def _worker(trial: TrialAtWork, several: bool) -> WorkerStatus:
 
 def _tell_ends(status: RunStatus, progress: StudyProgress, watcher: Watcher) -> None:
     for ended in progress.ended:
+        if ended.end.is_put_back_on_purpose:
+            continue
         status.ended[ended.end] = status.ended.get(ended.end, 0) + 1
         status.done_here += ended.end.fate.takes_slot
         is_best = ended.end.fate is Fate.COMPLETE and ended.number == status.best_trial

@@ -282,7 +282,10 @@ class Loop:
         return decision
 
     def _has_surplus(self) -> bool:
-        """Whether more trials run than may, without those that are about to leave."""
+        """Whether more trials run than may, without those that are about to leave. A function that
+        trains by itself may keep no checkpoint: its trials are left to end."""
+        if self._writer.spec.function_kind.trains:
+            return False
         staying = sum(running.leaves_as is None for running in self._running.values())
         return staying > self._may_train()
 
