@@ -71,6 +71,11 @@ VARIABLES = (
         "what an operator logs in with on the page, or @FILE of it, as --token of the command ui",
         "no login on this machine",
     ),
+    Variable(
+        "TUNER_NOTIFY",
+        "addresses that are told of new bests, ends and failures, as --notify; blanks between them",
+        "none",
+    ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
@@ -102,6 +107,8 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
     env = os.environ
     logs.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
     logs.remember_values(env.get(name) for name in _PASSWORDS)
+    for address in notify_addresses():
+        logs.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
         storage=storage,
@@ -127,6 +134,11 @@ def ui_token() -> str | None:
     token = os.environ.get("TUNER_UI_TOKEN")
     os.environ.pop("TUNER_UI_TOKEN", None)
     return token or None
+
+
+def notify_addresses() -> list[str]:
+    """What TUNER_NOTIFY holds: addresses, or @FILE, between blanks."""
+    return os.environ.get("TUNER_NOTIFY", "").split()
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -196,7 +208,7 @@ def _mlflow_credentials() -> Mapping[str, str]:
     parser = configparser.ConfigParser(interpolation=None)
     with suppress(OSError, configparser.Error, UnicodeError):
         parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
-    return parser["mlflow"] if "mlflow" in parser else {}
+    return parser["mlflow"] if parser.has_section("mlflow") else {}
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.

@@ -136,9 +136,12 @@ def test_a_session_ends_with_its_password_and_its_user(url: str, users: Accounts
 def test_wrong_logins_all_read_the_same(url: str, users: Accounts) -> None:
     with page_client(url, accounts=users, token=TOKEN) as client:
         tries = [("ada", "wrong password"), ("nobody", PASSWORD), ("", "wrong"), ("token", TOKEN)]
-        texts = {log_in(client, *each).text for each in tries}
+        texts = {
+            log_in(client, *each).text.replace(f'value="{each[0]}"', "").replace(" autofocus", "")
+            for each in tries
+        }
         assert len(texts) == 1
-        assert "do not fit together" in texts.pop()
+        assert "the name, the password or the token is wrong" in texts.pop()
         assert not client.cookies
         assert log_in(client, "", TOKEN).status_code == 303
 

@@ -72,7 +72,7 @@ def sent(
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": raw}
-    asyncio.run(CheckRequests(app, hosts, secure)(scope, receive, send))
+    asyncio.run(CheckRequests(app, hosts, secure, lambda status: None)(scope, receive, send))
     answered = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
     return messages[0]["status"], answered, app.reached, messages[1]["body"].decode()
 

@@ -86,13 +86,16 @@ class CommandGroup(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def new_typer(help_text: str | None = None, cls: type[TyperGroup] = _Group) -> CommandGroup:
-    """A group of commands with tuner's settings. Without a help text, that of its callback, for a
-    group that is a command too: `@app.callback(invoke_without_command=True)`."""
+def new_typer(
+    help_text: str | None = None, cls: type[TyperGroup] = _Group, needs_command: bool = True
+) -> CommandGroup:
+    """A group of commands with tuner's settings. `needs_command`: False where its name alone is a
+    command too, the group's callback. Without a help text, that of its callback."""
     return CommandGroup(
         cls=cls,
         help=Default(None) if help_text is None else help_text,
-        no_args_is_help=True,
+        no_args_is_help=needs_command,
+        invoke_without_command=not needs_command,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -227,6 +230,16 @@ Workers = Annotated[
         help="The number of worker processes.",
         metavar="N",
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
+    ),
+]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tell this address of new bests, the end and failures: a webhook (Slack's and "
+        "Discord's too), smtp://…, or @FILE of such lines, since everybody can read command lines. "
+        "May be repeated.",
+        metavar="URL",
+        show_default="TUNER_NOTIFY",
     ),
 ]
 # Read by tuner/models/model_opening.py.

@@ -60,15 +60,6 @@ EXIT_CODES: dict[str | None, int] = {
     StopReason.STOPPED: 130,
     StopReason.ERRORS: 1,
 }
-STOP_REASONS = {
-    StopReason.TIMEOUT: "the time limit is reached",
-    StopReason.TARGET: "the target is reached",
-    StopReason.PATIENCE: "the last trials brought no better score",
-    StopReason.INTERRUPTED: "interrupted",
-    StopReason.STOPPED: "another command asked it to stop",
-    StopReason.PAUSED: "the study is paused",
-    StopReason.ERRORS: "three trials in a row failed",
-}
 
 
 def print_outcome(
@@ -147,7 +138,7 @@ def _describe_stop(outcome: "Outcome") -> str:
     assert outcome.reason is not None  # It stopped before its end.
     count = outcome.put_back
     interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
-    return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
+    return f"stopped: {outcome.reason.in_words}{interrupted}"
 
 
 def print_front(store: Store, study: StudyRow, as_json: bool) -> None:

@@ -20,7 +20,10 @@ from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
+from tuner.notices import Announcer
+from tuner.runner.announcing import AnnouncedSearch
 from tuner.runner.loop import Loop, Outcome
+from tuner.runner.metered_workers import Meter, metered
 from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
@@ -131,11 +134,14 @@ def optimize(
     entry: EntryPoint | None = None,
     owns_process: bool = True,
     stopping: Stopping | None = None,
+    announcer: Announcer | None = None,
+    meter: Meter | None = None,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
     for what the study's network needs. `owns_process`: see Interrupts. `stopping`: by which another
-    thread may end the search, made with the options' limits.
+    thread may end the search, made with the options' limits. `announcer`: is told of new bests and
+    of the end. `meter`: see metered_workers.py.
 
     A daemon's search that has reached its target, or the end of its patience, stops the study:
     otherwise the next daemon would begin it again.
@@ -150,11 +156,12 @@ def optimize(
         store=store,
         study=study,
         options=options,
-        watcher=watcher or Silent(),
+        watcher=AnnouncedSearch(announcer or Announcer(), study, watcher or Silent()),
         stage=stage,
         entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
         stopping=stopping or Stopping(options.limits),
         owns_process=owns_process,
+        meter=meter,
     )
     with _listed(study, search.stopping):
         outcome, delivered = search.run()
@@ -168,6 +175,8 @@ _ENOUGH = (StopReason.TARGET, StopReason.PATIENCE)
 # The searches that run in this process, by their study's uuid.
 _running: dict[str, list[Stopping]] = {}
 _running_lock = threading.Lock()
+# Data functions are users' code, which may use what the process has once: one thread at a time.
+_reading = threading.Lock()
 
 
 @contextmanager
@@ -200,11 +209,12 @@ class _Search:
     store: Store
     study: StudyRow
     options: SearchOptions
-    watcher: Watcher
+    watcher: AnnouncedSearch
     stage: Callable[[str], None]
     entry: EntryPoint
     stopping: Stopping
     owns_process: bool
+    meter: Meter | None
 
     def run(self) -> tuple[Outcome, Delivered | None]:
         """How the loop ended, and what of its trials has reached MLflow."""
@@ -250,7 +260,8 @@ class _Search:
 
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
-        dataset = trained_on(self.settings, spec, self.options.data)
+        with _reading:
+            dataset = trained_on(self.settings, spec, self.options.data)
         network = spec.space.network
         if network not in NETWORKS and not spec.function_kind.trains:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
@@ -306,8 +317,12 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        with self.store.asking_optuna():
-            outcome = self._loop(workers).run()
+        try:
+            with self.store.asking_optuna():
+                outcome = self._loop(workers).run()
+        finally:
+            self.stopping.over = True
+        self.watcher.loop_ended(outcome)
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",
             outcome.reason or "all trials are done",
@@ -331,7 +346,7 @@ class _Search:
             mark_owner(artifacts, self.study.uuid, owner)
         return Loop(
             writer=open_writer(self.store, self.study, lease),
-            workers=workers,
+            workers=metered(workers, self.meter),
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
             networks=self._networks(),

@@ -64,6 +64,30 @@ def remember(*texts: str | None) -> None:
             remember_values(_secrets_of(text))
 
 
+def remember_address(url: str) -> None:
+    """Mask the path and the query of this URL too, and what is in them: in the address of a webhook
+    they are the secret."""
+    if "://" not in url:
+        return  # the name of a file
+    remember(url)
+    behind_host = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[1:]
+    parts = [part for part in re.split(r"[/?#&]", "".join(behind_host)) if part]
+    values = [part.partition("=")[2] for part in parts]
+    remember_values([url, *behind_host, *parts, *values])
+
+
+def mask_records(logger: logging.Logger) -> None:
+    """Mask what a library logs by this logger, whoever shows it."""
+    if not any(isinstance(each, _MaskingFilter) for each in logger.filters):
+        logger.addFilter(_MaskingFilter())
+
+
+class _MaskingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), None
+        return True
+
+
 def remember_values(values: Iterable[str | None]) -> None:
     """Mask these passwords, wherever they appear from now on."""
     with _lock:
@@ -240,24 +264,52 @@ def _set_stderr_handler(line_format: str, level: int) -> None:
     logger.setLevel(min(level, logging.INFO))
 
 
+class _LogFiles:
+    """The log files that are open. A thread that has one writes into no other thread's: several
+    searches may run in one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: list[int] = []
+        self._level_before = logging.NOTSET
+
+    def add(self, handler: logging.Handler) -> None:
+        own, logger = threading.get_ident(), logging.getLogger("tuner")
+        handler.addFilter(lambda record: record.thread == own or record.thread not in self._threads)
+        with self._lock:
+            if not self._threads:
+                self._level_before = logger.level
+                logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
+            self._threads.append(own)
+        logger.addHandler(handler)
+
+    def remove(self, handler: logging.Handler) -> None:
+        logger = logging.getLogger("tuner")
+        logger.removeHandler(handler)
+        with self._lock:
+            self._threads.remove(threading.get_ident())
+            if not self._threads:
+                logger.setLevel(self._level_before)
+
+
+_log_files = _LogFiles()
+
+
 @contextmanager
 def log_to_file(file: Path) -> Iterator[None]:
-    """Inside, records from INFO on are appended to the file too, unless it cannot be written."""
+    """Inside, records from INFO on are appended to the file too, unless it cannot be written. Of
+    several threads that are inside, each writes into its own file alone."""
     handler = _open_log(file)
     if handler is None:
         yield
         return
-    logger = logging.getLogger("tuner")
-    level_before = logger.level
     handler.setFormatter(_MaskingFormatter(_FILE_FORMAT))
     handler.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.setLevel(min(level_before or logging.INFO, logging.INFO))
+    _log_files.add(handler)
     try:
         yield
     finally:
-        logger.setLevel(level_before)
-        logger.removeHandler(handler)
+        _log_files.remove(handler)
         with suppress(OSError):
             handler.close()
 
@@ -322,6 +374,16 @@ def output_to(log: Path | None) -> Iterator[None]:
     """
     with _redirected(log, (1, 2)), redirect_stdout(MaskedStream(sys.stdout)):
         yield
+
+
+def move_output_to(log: Path) -> None:
+    """What this process writes to stdout and stderr goes to the end of the file `log` from now on;
+    where it cannot be opened, nowhere."""
+    _flush()
+    target = _opened(log)
+    for number in (1, 2):
+        os.dup2(target, number)
+    os.close(target)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tuner.web import (
     changes,
     enqueue_page,
     figures,
+    page_health,
     promotions,
     proxy,
     start_page,
@@ -44,6 +45,8 @@ class Pages(NamedTuple):
 
 ROUTERS = (
     Pages(login_page.router, Guard.PUBLIC),
+    Pages(page_health.router, Guard.PUBLIC),
+    Pages(page_health.closed_router),
     Pages(start_page.router),
     Pages(study_page.router),
     Pages(figures.router),
@@ -79,7 +82,9 @@ def make_application(setup: WebSetup) -> FastAPI:
     # The last one added sees a request first.
     app.add_middleware(SessionMiddleware, sessions=site.sessions, cookie=site.cookies)
     hosts = HostRule(setup.host, setup.port, setup.scheme, setup.names)
-    app.add_middleware(CheckRequests, hosts=hosts, secure=setup.secure)
+    app.add_middleware(
+        CheckRequests, hosts=hosts, secure=setup.secure, answered=site.metrics.answered
+    )
     return app
 
 

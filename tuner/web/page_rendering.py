@@ -32,7 +32,11 @@ class Link(NamedTuple):
     path: str
 
 
-NAVIGATION = (Link("Studies", "/"),)
+NAVIGATION = (
+    Link("Studies", "/"),
+    Link("MLflow", "/mlflow/"),
+    Link("Optuna dashboard", "/dashboard"),
+)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -69,7 +73,7 @@ def redirect(
     response = RedirectResponse(path, 303)
     if message:
         site = site_of(request)
-        signed = site.sessions.sign([without_secrets(message)[:2000], is_error])
+        signed = site.sessions.sign([without_secrets(message)[:1000], is_error])
         setting = site.cookies.setting(site.cookies.message, signed, _MESSAGE_S)
         response.headers.append("set-cookie", setting)
     return response

@@ -1,16 +1,23 @@
 """What the page is served with, and what its routes share."""
 
+import logging
 import threading
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 
 from tuner.manage.databases import settle_residence
+from tuner.service.prometheus_metrics import PageMetrics
 from tuner.settings import Settings
 from tuner.storage import Store, exists, open_store
 from tuner.storage.studies import StudyRow, how_to_create, study_with_uuid
 from tuner.web.security.accounts import Accounts
 from tuner.web.security.sessions import CookieNames, Sessions
+
+log = logging.getLogger(__name__)
+
+# A reader waits no longer for a database that is gone: the page then says so.
+_RETRY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Site:
         self.setup = setup
         self.sessions = Sessions(setup.accounts, setup.token)
         self.cookies = CookieNames(setup.port, setup.secure)
+        self.metrics = PageMetrics(self.store)
         self._store: Store | None = None
         self._lock = threading.Lock()
 
@@ -47,7 +55,8 @@ class Site:
         with self._lock:
             if self._store is None and exists(self.setup.settings.storage):
                 store = open_store(self.setup.settings.storage)
-                settle_residence(store, tell=lambda text: None, ask=lambda store, where: None)
+                store.retry_policy.set(_RETRY_S, lambda: False)
+                settle_residence(store, tell=log.warning, ask=lambda store, where: None)
                 self._store = store
             return self._store
 

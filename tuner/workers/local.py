@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -67,21 +68,45 @@ _RELAUNCH_S = 10.0
 _MAX_TEMPORARY_PATH_BYTES = 72
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Several searches may run in threads of this process. The fork server, the environment, the
+# streams and the main module, which change while a process is started, belong to all of them.
+_starting = threading.RLock()
 
 
 def warm(entry: EntryPoint, log: Path | None = None) -> None:
     """Start the fork server, which begins its imports. See `base.BackEnd.warm`."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
     try:
-        with libraries_first(), output_to(log), _no_main_module():
-            _shorten_socket_paths()
-            own_servers_folder()
-            # Before the signals are blocked: when it starts, it unblocks SIGINT and SIGTERM.
-            resource_tracker.ensure_running()
-            with _ending_signals_blocked():
-                forkserver.ensure_running()
+        with _starting:
+            if not _has_server():
+                _start_server(entry, log)
     except OSError as error:
         raise WorkerError(_why_not_started(error)) from error
+
+
+def _has_server() -> bool:
+    number = _server()._forkserver_pid
+    if number is None:
+        return False
+    with contextlib.suppress(ChildProcessError):
+        # WNOWAIT: multiprocessing waits for it too, and starts another one.
+        ended = os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended is None
+    return False
+
+
+def _server() -> Any:
+    return forkserver._forkserver
+
+
+def _start_server(entry: EntryPoint, log: Path | None) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
+    with libraries_first(), output_to(log), _no_main_module():
+        _shorten_socket_paths()
+        own_servers_folder()
+        # Before the signals are blocked: when it starts, it unblocks SIGINT and SIGTERM.
+        resource_tracker.ensure_running()
+        with _ending_signals_blocked():
+            forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -97,7 +122,7 @@ def _ending_signals_blocked() -> Iterator[None]:
 
 def _forget_parents_server() -> None:
     """In a forked process: the fork server is its parent's, and is no child of this one."""
-    server: Any = forkserver._forkserver
+    server = _server()
     if server._forkserver_pid is not None:
         with contextlib.suppress(OSError):
             os.close(server._forkserver_alive_fd)  # the server ends when nobody holds it
@@ -203,7 +228,13 @@ class LocalWorkers:
         their_ends = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
-            args=(self._entry, replace(self._setup, gpu=gpu), their_ends, their_lifeline),
+            args=(
+                self._entry,
+                replace(self._setup, gpu=gpu),
+                their_ends,
+                their_lifeline,
+                self._log_file,
+            ),
             name=f"tuner-worker-{number}",
             daemon=True,
         )
@@ -212,14 +243,20 @@ class LocalWorkers:
             end.close()
         return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
 
-    def _start_process(self, process: ForkServerProcess) -> None:
+    def _start_process(self, started: ForkServerProcess) -> None:
         """Have the fork server start a process. The server may have died since it was last needed,
         perhaps for lack of memory: multiprocessing starts another one, once it notices."""
         deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), output_to(self._log_file), _no_main_module():
-                    process.start()
+                with _starting:
+                    if not _has_server():
+                        _start_server(self._entry, self._log_file)
+                    with libraries_first(), _no_main_module():
+                        started.start()
+                    # Before it starts another one, multiprocessing asks each process that it knows
+                    # how it ended, and only one thread may ask.
+                    multiprocessing.process._children.discard(started)  # type: ignore[attr-defined]
                 return
             except (EOFError, OSError) as error:
                 if time.monotonic() >= deadline:

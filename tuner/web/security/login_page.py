@@ -8,12 +8,11 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from tuner.web.page_rendering import page, redirect
 from tuner.web.security.guards import form_checked, reader, visitor_of
 from tuner.web.security.login_limits import client_address
-from tuner.web.security.sessions import SESSION_S, TOKEN_NAME, Visitor
+from tuner.web.security.sessions import SESSION_S, TOKEN_NAME, Sessions, Visitor
 from tuner.web.web_setup import site_of
 
 router = APIRouter()
 
-_WRONG = "these do not fit together, or are unknown"
 # A path of ours: no address elsewhere, and nothing that browsers read as one.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20]*")
 
@@ -41,10 +40,10 @@ def log_in(
     address, tried_name = client_address(request.scope), name or TOKEN_NAME
     if (seconds := sessions.limits.try_again_after(address, tried_name)) > 0:
         problem = f"too many tries; wait {seconds:.0f} seconds"
-        return _form(request, next, problem, 429)
+        return _form(request, next, problem, 429, name)
     cookie = sessions.log_in(name, password)
     if cookie is None:
-        return _form(request, next, _WRONG, 403)
+        return _form(request, next, f"{_what_is_asked(sessions)} is wrong", 403, name)
     sessions.limits.forget(address, tried_name)
     response = redirect(request, _own_path(next))
     setting = site.cookies.setting(site.cookies.session, cookie, SESSION_S)
@@ -63,7 +62,17 @@ def log_out(request: Request, visitor: Annotated[Visitor, Depends(reader)]) -> R
     return response
 
 
-def _form(request: Request, next: str, problem: str = "", status: int = 200) -> Response:
+def _what_is_asked(sessions: Sessions) -> str:
+    if sessions.accounts is None:
+        return "the token"
+    if sessions.takes_token:
+        return "the name, the password or the token"
+    return "the name or the password"
+
+
+def _form(
+    request: Request, next: str, problem: str = "", status: int = 200, name: str = ""
+) -> Response:
     sessions = site_of(request).sessions
     return page(
         request,
@@ -71,6 +80,7 @@ def _form(request: Request, next: str, problem: str = "", status: int = 200) -> 
         status,
         next=_own_path(next),
         problem=problem,
+        name=name,
         has_users=sessions.accounts is not None,
         takes_token=sessions.takes_token,
     )

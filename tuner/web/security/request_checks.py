@@ -8,7 +8,7 @@ Both show in headers that the browser sets: Host, Origin and Sec-Fetch-Site.
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -107,10 +107,14 @@ def _is_address(name: str) -> bool:
 
 class CheckRequests:
     """Refuses requests for another host and those of other sites' pages, and bodies too large;
-    gives every answer its headers, and reports what a route did not expect in one line."""
+    gives every answer its headers, and reports what a route did not expect in one line.
+    `answered` is told each status."""
 
-    def __init__(self, app: ASGIApp, hosts: HostRule, secure: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: HostRule, secure: bool, answered: Callable[[int], None]
+    ) -> None:
         self._app = app
+        self._answered = answered
         self._hosts = hosts
         self._headers = _HEADERS | ({"strict-transport-security": _TRANSPORT} if secure else {})
 
@@ -125,6 +129,7 @@ class CheckRequests:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                self._answered(message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
