@@ -128,7 +128,7 @@ def _without_doubles(trials: Sequence[TrialRow]) -> list[TrialRow]:
 
 def _no_curve(plotted: "PlottedStudy") -> str:
     name = plotted.study.name
-    return f"study {name!r}: no trial runs and none has finished; run: " + command(
+    return f"study {name!r}: no trial trains and none has finished; run: " + command(
         "optimize", in_command(name), "--trials", 100
     )
 

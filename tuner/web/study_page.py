@@ -7,9 +7,11 @@ Parts follow the database: see static/live.js.
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from tuner.errors import SpecError
+from tuner.reports.chart_tables import ChartTable
+from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
 from tuner.reports.study_plots import STUDY_PLOTS
 from tuner.reports.study_progress import read_progress, what_to_do
@@ -129,6 +131,19 @@ def _trial_facts(
         return kept.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
 
     return get("standing", read_standing), get("ends", count_ends)
+
+
+@router.get("/studies/{uuid}/comparison")
+def show_comparison(study: OpenedStudy, request: Request) -> Response:
+    """A comparison's configurations, each with its score over the seeds so far."""
+    store, row = study
+    if not row.spec.is_comparison:
+        raise HTTPException(404, "this study is no comparison")
+    words = comparison_table(store, row).words()
+    lines = [["–" if cell is None else str(cell) for cell in each.values()] for each in words]
+    table = ChartTable(caption(row), list(words[0]), lines)
+    heading = f"Comparison {printable(row.name)}"
+    return part(request, "figure_table.html", heading, note="", tables=[table])
 
 
 @router.get("/studies/{uuid}/failures")
