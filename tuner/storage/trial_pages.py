@@ -1,7 +1,8 @@
 """A study's trials page by page: sorted and filtered in SQL, for tables of many thousands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,7 +38,7 @@ class TrialPage:
 
     @property
     def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_TRIALS))
+        return _pages(self.matching)
 
 
 def read_trial_page(
@@ -60,20 +61,20 @@ def _read_page(
     conditions = [_find(columns, term.name, study).condition(term) for term in terms]
     of_study = optuna_trials.c.study_id == study.study_id
     trials = _count(connection, of_study)
-    matching = _count(connection, of_study, *conditions) if conditions else trials
-    last = max(1, -(-matching // PAGE_TRIALS))
-    number = min(max(1, page), last)
     order = column.order.desc() if is_descending else column.order.asc()
     by_age = optuna_trials.c.trial_id
     query = (
         sa.select(optuna_trials.c.trial_id)
         .where(of_study, *conditions)
         .order_by(order.nulls_last(), by_age.desc() if is_descending else by_age.asc())
-        .limit(PAGE_TRIALS)
-        .offset((number - 1) * PAGE_TRIALS)
     )
+    if conditions:
+        number, matching, trial_ids = _matching(connection, query, page)
+    else:
+        number, matching = min(max(1, page), _pages(trials)), trials
+        trial_ids = connection.execute(_part(query, number)).scalars().all()
     return TrialPage(
-        rows=read_by_ids(connection, study, connection.execute(query).scalars().all()),
+        rows=read_by_ids(connection, study, trial_ids),
         columns=[column.name for column in columns.values() if column.is_shown],
         params=[column.param for column in columns.values() if column.is_shown and column.param],
         column=name,
@@ -83,6 +84,28 @@ def _read_page(
         matching=matching,
         trials=trials,
     )
+
+
+def _matching(
+    connection: sa.Connection, query: sa.Select[Any], page: int
+) -> tuple[int, int, Sequence[int]]:
+    """The page's number, how many trials the query selects, and the ids of the page's. One query
+    for both: a filter may have to look at every trial."""
+    counted = query.add_columns(sa.func.count().over().label("matching"))
+    rows = connection.execute(_part(counted, max(1, page))).all()
+    if not rows and page > 1:
+        matching = connection.execute(_part(counted, 1)).all()
+        page = _pages(matching[0].matching if matching else 0)
+        rows = connection.execute(_part(counted, page)).all()
+    return max(1, page), rows[0].matching if rows else 0, [row.trial_id for row in rows]
+
+
+def _part(query: sa.Select[Any], page: int) -> sa.Select[Any]:
+    return query.limit(PAGE_TRIALS).offset((page - 1) * PAGE_TRIALS)
+
+
+def _pages(trials: int) -> int:
+    return max(1, -(-trials // PAGE_TRIALS))
 
 
 def _count(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> int:
