@@ -37,6 +37,8 @@ def test_help_needs_no_database_and_no_study(tmp_path) -> None:
         ["trial", "list"],
         ["trial", "show", "0"],
         ["optimize", "--help"],
+        ["worker", "--help"],
+        ["worker", "list"],
         ["compare", "--help"],
     ],
 )
@@ -58,6 +60,8 @@ COMMANDS = [
     ["study", "pause"],
     ["study", "resume"],
     ["study", "set"],
+    ["worker"],
+    ["worker", "list"],
     ["study", "watch"],
     ["study", "delete"],
     ["optimize"],
@@ -113,6 +117,8 @@ def test_every_command_is_listed_above():
     for name, group in groups.items():
         # A group may be a command too.
         found += [[name]] if _is_command(group) else []
+        # The name of such a group alone is a command too.
+        found += [[name]] if group.info.invoke_without_command is True else []
         found += [[name, command.name] for command in group.registered_commands]
     assert sorted(found) == sorted(COMMANDS)
 

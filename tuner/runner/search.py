@@ -54,7 +54,7 @@ from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
 from tuner.system.logs import log_to_file
-from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
+from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import EntryPoint, Workers, back_end
 
@@ -68,6 +68,8 @@ FUNCTIONS = EntryPoint(
     preload=("tuner.functions.function_session", "tuner.workers.worker"),
 )
 _DELIVERY_S = 120.0
+# So long the tracker of a daemon's search leaves the machine to the first trials.
+_TRACKER_AFTER_S = 4.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.
 _DATABASE_S = 600.0
 
@@ -283,6 +285,7 @@ class _Search:
             data_bytes=self.options.data_memory_bytes,
             log=log,
             tell=self.stage,
+            share=self.options.share,
         )
         with log_to_file(log):
             logger.info(
@@ -372,18 +375,24 @@ class _Search:
         )
 
     @contextmanager
-    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
+    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | LateTracker | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
         if not self.options.tracking:
             yield None
             return
-        tracker = start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        def start() -> TrackerProcess:
+            return start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        # A daemon's first report comes soon after a study was created.
+        is_daemons = self.options.daemon_id is not None
+        tracker = LateTracker(start, _TRACKER_AFTER_S) if is_daemons else start()
         try:
             yield tracker
         finally:
             tracker.kill()
 
-    def _deliver(self, tracker: TrackerProcess | None) -> Delivered | None:
+    def _deliver(self, tracker: TrackerProcess | LateTracker | None) -> Delivered | None:
         if tracker is None:
             return None
         self.stage("sending what is left to MLflow")
