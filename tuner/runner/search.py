@@ -53,7 +53,7 @@ from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
-from tuner.system.logs import log_to_file
+from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import EntryPoint, Workers, back_end
@@ -165,7 +165,7 @@ def optimize(
         owns_process=owns_process,
         meter=meter,
     )
-    with _listed(study, search.stopping):
+    with _listed(study, search.stopping), logging_about(study=study.name):
         outcome, delivered = search.run()
     if options.daemon_id is not None and outcome.reason in _ENOUGH:
         set_state(store, study, StudyState.STOPPED)
@@ -310,6 +310,7 @@ class _Search:
             memory_bytes=self.options.trial_memory_bytes,
             lanes=self._lanes(),
             study=StudyOrigin(self.study.name, self.study.uuid),
+            log_format=log_format(),
         )
 
     def _lanes(self) -> int:
