@@ -76,7 +76,6 @@ def commands(group: Any, *path: str) -> list[str]:
     """The words of all commands there are."""
     if not hasattr(group, "commands"):
         return [" ".join(path)]
-    own = [" ".join(path)] if group.invoke_without_command and path else []
     # The name of such a group alone is a command too.
     own = [" ".join(path)] if path and group.invoke_without_command else []
     return own + [
