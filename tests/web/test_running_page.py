@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from conftest import OpenPage
 from fork_server import COMMAND, Forked, start
 from playwright.sync_api import Page, expect
 from postgres_server import PASSWORD, Postgres
@@ -21,6 +20,7 @@ from tuner.storage import deliveries, open_store
 from tuner.storage.studies import StudyRow
 from tuner.web.security.accounts import Accounts, Role
 
+OpenPage = Callable[..., Page]
 TOKEN = "a-token-that-nobody-guesses"
 USERS_PASSWORD = "correct horse battery"
 SECRETS = (PASSWORD, "p{a}", "%40s%25", "s%/s", TOKEN, USERS_PASSWORD)
