@@ -116,9 +116,10 @@ def print_watched(study: StudyRow, status: "RunStatus") -> None:
 
 
 def _ended_in_vain(summary: Summary) -> bool:
-    """Whether there are trials, and none of them has ended as trials do where nothing is wrong."""
+    """Whether trials have ended, and none of them as trials do where nothing is wrong."""
     usual = {end.value for end in TrialEnd if end.is_usual}
-    return bool(summary.ends) and usual.isdisjoint(summary.ends)
+    ended = summary.ends.keys() & {end.value for end in TrialEnd}
+    return bool(ended) and usual.isdisjoint(ended)
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:

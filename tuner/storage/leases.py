@@ -22,6 +22,7 @@ from tuner.storage.schema import (
     STUDY_UUID,
     StudyKey,
     loops,
+    optuna_studies,
     optuna_study_attributes,
     slot_rows,
     studies,
@@ -74,11 +75,10 @@ def _open_lease(
 ) -> int:
     # Two loops with the same number would sample the same points.
     lock_study(connection, study.study_id)
+    keep_study(connection, study)
     own_row = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened_before := connection.execute(own_row).scalar()) is not None:
         return opened_before
-    if not study_exists(connection, study):
-        raise LeaseLost
     if is_closed(connection, study):
         raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
@@ -114,6 +114,15 @@ def study_exists(connection: sa.Connection, study: StudyKey) -> bool:
         studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, has_optuna_study()
     )
     return connection.execute(query).first() is not None
+
+
+def keep_study(connection: sa.Connection, study: StudyKey) -> None:
+    """Make sure that the study is there, until the transaction ends: what is written of one that
+    Optuna's own tools have deleted may stay for ever. Raises LeaseLost."""
+    query = sa.select(optuna_studies.c.study_id).where(optuna_studies.c.study_id == study.study_id)
+    connection.execute(query.with_for_update(read=True, key_share=True)).first()
+    if not study_exists(connection, study):
+        raise LeaseLost
 
 
 def has_optuna_study() -> sa.ColumnElement[bool]:

@@ -196,6 +196,8 @@ def _forget_vanished(connection: sa.Connection) -> None:
     # One query: between two, another command may finish creating its study.
     vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_in_optuna()))
     for row in connection.execute(vanished).all():
+        # As each write of a loop does: in another order the two would wait for each other.
+        leases.lock_loops(connection, row)
         _delete_own_rows(connection, row)
 
 
@@ -503,13 +505,16 @@ def delete_study(store: Store, study: StudyKey, even_while_searched: bool = Fals
 
 
 def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
-    # A report that a loop writes meanwhile would keep its trial from being deleted.
+    from tuner.storage import trial_rows  # it imports Optuna
+
+    # What a loop is writing is deleted too.
     leases.lock_loops(connection, study)
     lock_study(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
     if leases.study_exists(connection, study) or _has_same_name(connection, study):
-        _delete_optuna_rows(connection, study.study_id)
+        # Optuna's own deletion first loads every row of every trial.
+        trial_rows.delete_study(connection, study.study_id)
     _delete_own_rows(connection, study)
 
 
@@ -524,18 +529,6 @@ def _has_same_name(connection: sa.Connection, study: StudyKey) -> bool:
         sa.exists().where(marks.c.study_id == optuna_studies.c.study_id, marks.c.key == STUDY_UUID),
     )
     return connection.execute(query).first() is not None
-
-
-def _delete_optuna_rows(connection: sa.Connection, study_id: int) -> None:
-    """By plain SQL: Optuna's own deletion first loads every row of every trial."""
-    from optuna.storages._rdb.models import BaseModel
-
-    trial_ids = sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study_id)
-    for table in reversed(BaseModel.metadata.sorted_tables):
-        if "study_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.study_id == study_id))
-        elif "trial_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.trial_id.in_(trial_ids)))
 
 
 def _delete_own_rows(connection: sa.Connection, study: StudyKey) -> None:
