@@ -1,5 +1,6 @@
 """Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
+from tuner.runner.announcing import announce_failure, study_announcer
 from tuner.runner.loop import Outcome
 from tuner.runner.network_keeping import BEST_KEPT
 from tuner.runner.progress import RunStatus, Silent, Watcher
@@ -12,7 +13,7 @@ from tuner.runner.search import (
     slots_wanted,
     stop_searches,
 )
-from tuner.runner.stopping import Limits
+from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
 from tuner.runner.trial_writer import Repaired, repair
 from tuner.tracking.process import Delivered
@@ -27,7 +28,9 @@ __all__ = [
     "RunStatus",
     "SearchOptions",
     "Silent",
+    "Stopping",
     "Watcher",
+    "announce_failure",
     "check_data",
     "check_fingerprint",
     "most_trials",
@@ -36,5 +39,6 @@ __all__ = [
     "repair",
     "slots_wanted",
     "stop_searches",
+    "study_announcer",
     "trained_on",
 ]

@@ -97,12 +97,14 @@ def _is_number(value: object) -> bool:
 @dataclass
 class Stopping:
     """Whether to begin more trials, and whether to end those that run. `asked` is set by a signal,
-    `hurried` by a second one: then nothing is waited for."""
+    `hurried` by a second one: then nothing is waited for. `over`: no trial runs any more, and none
+    will; what is left is to send them to MLflow."""
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)
     asked: bool = False
     hurried: bool = False
+    over: bool = False
     reason: StopReason | None = None
     trials_without_gain: int = 0
     failures_in_a_row: int = 0

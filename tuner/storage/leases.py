@@ -4,7 +4,7 @@
 its own.
 """
 
-import contextlib
+import logging
 import os
 import socket
 import threading
@@ -31,6 +31,7 @@ from tuner.storage.store import Store, now
 from tuner.study.ends import StopReason
 from tuner.study.study_state import StudyState
 
+logger = logging.getLogger(__name__)
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
 NO_NUMBER = -1
@@ -323,6 +324,15 @@ _LONGEST_SILENCE_S = 1800.0
 _JOIN_S = 5.0
 
 
+_failed_renewals = 0
+_counting = threading.Lock()
+
+
+def failed_renewals() -> int:
+    """How many renewals by LeaseKeepers of this process have failed."""
+    return _failed_renewals
+
+
 class LeaseKeeper:
     """Renews a lease, while it is entered, four times in the lease's duration: a sampler may take
     longer for one trial than a lease lasts. A loop that has not called `hear` for half an hour
@@ -359,5 +369,13 @@ class LeaseKeeper:
     def _renew(self) -> None:
         while not self._stopped.wait(self._lease.lasts_s / 4):
             if time.monotonic() - self._heard_at <= self._silence_s:
-                with contextlib.suppress(TunerError):
-                    renew_unless(self._store, self._lease, self._stopped.is_set)
+                self._renew_once()
+
+    def _renew_once(self) -> None:
+        global _failed_renewals
+        try:
+            renew_unless(self._store, self._lease, self._stopped.is_set)
+        except TunerError as error:
+            logger.info("a lease was not renewed: %s", error)
+            with _counting:
+                _failed_renewals += 1

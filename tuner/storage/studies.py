@@ -295,6 +295,15 @@ def find_study(store: Store, name: str | None = None) -> StudyRow:
     return _newest_own(rows, store) if name is None else _by_name(rows, name, store)
 
 
+def study_with_uuid(store: Store, study_uuid: str) -> StudyRow | None:
+    """The study of that uuid, also with a damaged definition; None if there is none."""
+    if not is_identity(study_uuid):
+        return None
+    query = _select_studies().where(studies.c.uuid == study_uuid)
+    row = store.read(lambda connection: connection.execute(query).first())
+    return None if row is None else _study(row)
+
+
 def _by_name(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
     # A name that does not print can also be given as `study list` shows it.
     spellings: list[Callable[[str], str]] = [str, printable]
@@ -433,12 +442,8 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 
 def _list_studies(connection: sa.Connection) -> list[StudySummary]:
-    state, study_id = state_of_trial(), optuna_trials.c.study_id
-    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
-    states: dict[int, dict[str, int]] = {}
-    for trials_study, name, count in connection.execute(counts):
-        states.setdefault(trials_study, {})[name] = count
-    scores, totals = _best_scores(connection), _totals(connection)
+    states, scores = trial_states(connection), best_scores(connection)
+    totals = _totals(connection)
     return [
         _summary(
             row,
@@ -450,13 +455,23 @@ def _list_studies(connection: sa.Connection) -> list[StudySummary]:
     ]
 
 
+def trial_states(connection: sa.Connection) -> dict[int, dict[str, int]]:
+    """How many trials of each study have which of Optuna's states, by Optuna's study id."""
+    state, study_id = state_of_trial(), optuna_trials.c.study_id
+    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
+    states: dict[int, dict[str, int]] = {}
+    for trials_study, name, count in connection.execute(counts):
+        states.setdefault(trials_study, {})[name] = count
+    return states
+
+
 def _totals(connection: sa.Connection) -> dict[int, int]:
     """How many trial slots each study has."""
     query = sa.select(slot_rows.c.study_id, sa.func.count()).group_by(slot_rows.c.study_id)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
+def best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
     value = finite_value()
     query = (
