@@ -126,7 +126,6 @@ def test_watching_tells_what_happens_until_the_study_is_done(store: Store, study
     assert steps == []
     at_work = f"at work: {leases.holders(store, study)[0]}"
     assert told == [
-        "no trials are asked for yet: tuner study set mine --trials 100",
         at_work,
         "paused; to go on: tuner study resume mine",
         at_work,
@@ -151,8 +150,11 @@ def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: S
 
 
 def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -> None:
-    slots.ensure_slots(store, study, 9)
     reader = watching.ProgressReader(store, study)
+    assert watching.describe_work(study, reader.read()) == (
+        "no trials are asked for yet: tuner study set mine --trials 100"
+    )
+    slots.ensure_slots(store, study, 9)
     nobody = (
         "nobody works on it; here: tuner optimize mine --trials 9\n"
         "or as a service, here or elsewhere: tuner worker"

@@ -84,12 +84,14 @@ def describe_work(study: StudyRow, progress: StudyProgress) -> str:
     name = in_command(study.name)
     if progress.is_done:
         return ""
-    if progress.total == 0:
-        return f"no trials are asked for yet: {command('study', 'set', name, '--trials', 100)}"
     if progress.state is not StudyState.RUNNING:
         return f"{progress.state}; to go on: {command('study', 'resume', name)}"
     if progress.at_work:
         return f"at work: {describe_loops(progress.at_work)}"
+    if study.spec.is_comparison:
+        return "nobody works on it; to go on, repeat its compare command"
+    if progress.total == 0:
+        return f"no trials are asked for yet: {command('study', 'set', name, '--trials', 100)}"
     return describe_idleness(study.name, progress.total, progress.daemons)
 
 
