@@ -10,6 +10,7 @@ import fnmatch
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -142,7 +143,8 @@ class Daemon:
         self._keep_warm()
         self._collect_ended()
         with self._database_errors_told():
-            work = studies_with_work(self.setup.store, self.setup.processes)
+            setup = self.setup
+            work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
             self._give_shares([each for each in work if self._takes(each)])
             self._renew_row()
         self._ticked_at = time.time()
@@ -187,8 +189,7 @@ class Daemon:
 
     def _demand(self, work: StudyWork) -> Demand:
         holds, used_s = self._shares.used(work.uuid)
-        most = work.to_begin + self._shares.running(work.uuid)
-        return Demand(work.uuid, work.priority, most, holds, used_s)
+        return Demand(work.uuid, work.priority, work.most, holds, used_s)
 
     def _begin(self, work: StudyWork) -> None:
         search = StudySearch(self.setup, work, self._shares)
@@ -232,16 +233,25 @@ class Daemon:
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + _RENEW_S
-        status = self.status
-        if not daemon_rows.renew(self.setup.store, self.row, status.state, status.skipped):
+        status, setup = self.status, self.setup
+        if not daemon_rows.renew(setup.store, self.row, status.state, status.skipped):
+            patterns = self.patterns or None
             self.row = daemon_rows.register(
-                self.setup.store, self.setup.processes, self.patterns or None
+                setup.store, setup.processes, patterns, status.state, setup.daemon_id
             )
 
     # Ending
 
+    def end(self) -> None:
+        """Have it end, as a signal does. May be called from any thread."""
+        self._signals += 1
+
     @contextmanager
     def _signals_caught(self) -> Iterator[None]:
+        """Inside, signals are handled here. Python handles them in the main thread alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         # Under nohup SIGHUP is ignored, and stays so.
         caught = [each for each in numbers if signal.getsignal(each) != signal.SIG_IGN]

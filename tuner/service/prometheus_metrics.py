@@ -113,7 +113,7 @@ class DaemonMetrics(_Page):
         return _Counting(watcher, self._ended)
 
     def loop_waited(self, busy_s: float, reports: int) -> None:
-        """A loop worked for `busy_s` seconds, then waited for its workers until these reports came."""
+        """A loop worked for `busy_s` seconds, then waited until so many reports came."""
         self._busy.inc(busy_s)
         self._reports.inc(reports)
 

@@ -171,7 +171,9 @@ def _line(trial: TrialRow, trials: TrialPage) -> TableLine:
 def _measured(name: str, value: Any) -> TableCell:
     if name == "seconds" and value is not None:
         return TableCell(f"{value:,.1f}", True)
-    return TableCell(format_number(value) if isinstance(value, float) else format_value(value), True)
+    return TableCell(
+        format_number(value) if isinstance(value, float) else format_value(value), True
+    )
 
 
 def state_tone(trial: TrialRow) -> str:
