@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tuner.errors import SpecError
-from tuner.reports.study_progress import StudyProgress
+from tuner.reports.study_outlook import StudyOutlook
 from tuner.storage import Store
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
 from tuner.storage.studies import StudyRow
@@ -32,7 +32,7 @@ class StudyLine:
     read. `damage`: what cannot be read of it. `mark` changes as its trials begin and end."""
 
     study: StudyRow
-    progress: StudyProgress
+    progress: StudyOutlook
     facts: StudyFacts | None = None
     failed: int = 0
     best: float | None = None
@@ -81,7 +81,7 @@ def read_workers(store: Store) -> list[Worker]:
 def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:
     study, counts = overview.study, overview.slots
     own_loops = [loop for loop in loops if loop.study_uuid == study.uuid]
-    progress = StudyProgress(
+    progress = StudyOutlook(
         state=study.state,
         total=sum(counts.values()),
         done=counts.get("done", 0),

@@ -13,8 +13,8 @@ from tuner.errors import SpecError
 from tuner.reports.chart_tables import ChartTable
 from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
+from tuner.reports.study_outlook import read_outlook, what_to_do
 from tuner.reports.study_plots import STUDY_PLOTS
-from tuner.reports.study_progress import read_progress, what_to_do
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.running_trials import running_trials
@@ -109,7 +109,7 @@ def show_now(study: OpenedStudy, request: Request) -> Response:
 
 
 def _now(request: Request, store: Store, study: StudyRow) -> dict[str, Any]:
-    progress = read_progress(store, study)
+    progress = read_outlook(store, study)
     running = running_trials(store, study)
     standing, ends = _trial_facts(request, store, study)
     return {
@@ -127,11 +127,11 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark, kept = read_mark(store, study), kept_results(request)
+    mark, results = read_mark(store, study), kept_results(request)
 
     def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
         key = (study.uuid, name)
-        return kept.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
+        return results.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
 
     return get("standing", read_standing), get("ends", count_ends)
 

@@ -18,9 +18,12 @@
   // A part that took t is not fetched again within 50 t.
   const LEAST_GAP_MS = 2500;
   const GAP_FOR_COST = 50;
+  const NO_ANSWER = "The server does not answer. What is shown may be old.";
+  const PATIENCE_MS = 5000;
   const states = new WeakMap();
   let marks = root === null ? {} : { trials: root.dataset.trials, reports: root.dataset.reports };
   let source = null;
+  let silence = 0;
 
   function stateOf(part) {
     if (!states.has(part)) {
@@ -47,17 +50,21 @@
     if (source !== null || root === null) return;
     source = new EventSource(root.dataset.changes);
     source.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+    source.addEventListener("open", () => clearTimeout(silence));
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
         disconnect();
         tell("This page follows no longer: load it again.");
-      } else {
-        tell("The server does not answer. What is shown may be old.");
+        return;
       }
+      // The browser connects again by itself: also after a stream that has just grown too old.
+      clearTimeout(silence);
+      silence = setTimeout(() => tell(NO_ANSWER), PATIENCE_MS);
     });
   }
 
   function disconnect() {
+    clearTimeout(silence);
     if (source !== null) source.close();
     source = null;
   }
@@ -108,7 +115,7 @@
       else if (response.ok) show(part, await response.text(), url);
       else tell(await response.text());
     } catch {
-      tell("The server does not answer. What is shown may be old.");
+      tell(NO_ANSWER);
     }
     const cost = performance.now() - begun;
     state.next = performance.now() + Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost);
