@@ -57,6 +57,14 @@ class Service:
         own = [psutil.Process(started.pid) for started in (self.ui, self.worker)]
         return own + [child for each in own for child in each.children(recursive=True)]
 
+    @property
+    def health(self) -> str:
+        """The address of the daemon's health port."""
+        printed = (self.folder / "worker.txt").read_text()
+        told = re.search(r"(http://127\.0\.0\.1:\d+)/health", printed)
+        assert told is not None
+        return told[1]
+
     def script(self) -> httpx.Client:
         """A program that reads by the token."""
         return httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {TOKEN}"})
@@ -198,11 +206,7 @@ def test_only_the_asked_ports_are_open(service: Service) -> None:
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    health = re.search(
-        r"http://127.0.0.1:(\d+)/health", (service.folder / "worker.txt").read_text()
-    )
-    assert health is not None
-    ports = {int(service.address.rpartition(":")[2]), int(health[1])}
+    ports = {int(address.rpartition(":")[2]) for address in (service.address, service.health)}
     assert {(address.ip, address.port) for address in listening} == {
         ("127.0.0.1", port) for port in ports
     }
@@ -235,6 +239,7 @@ def test_no_secret_is_shown(service: Service) -> None:
             )
         ]
     assert service.study.uuid in served[-2]  # MLflow has answered
+    served += [httpx.get(service.health + path).text for path in ("/health", "/metrics")]
     written = [
         path.read_bytes().decode(errors="replace")
         for path in service.folder.rglob("*")
