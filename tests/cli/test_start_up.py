@@ -105,8 +105,8 @@ def test_help_has_an_example_of_the_command_itself(words, tuner):
 
 
 def _is_command(group):
-    callback = group.registered_callback
-    return callback is not None and callback.invoke_without_command is True
+    settings = (group.info, group.registered_callback)
+    return any(each and each.invoke_without_command is True for each in settings)
 
 
 def test_every_command_is_listed_above():
@@ -115,7 +115,7 @@ def test_every_command_is_listed_above():
     groups = {group.name: group.typer_instance for group in app.registered_groups}
     found = [[command.name] for command in app.registered_commands]
     for name, group in groups.items():
-        # A group may be a command too.
+        # The name of such a group alone is a command too.
         found += [[name]] if _is_command(group) else []
         found += [[name, command.name] for command in group.registered_commands]
     assert sorted(found) == sorted(COMMANDS)
