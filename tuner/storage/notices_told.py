@@ -49,7 +49,8 @@ def _mark(store: Store) -> float:
 
 def _claim(connection: sa.Connection, uuid: str, subject: str, every_s: float, mark: float) -> bool:
     own = (notices.c.study_uuid == uuid, notices.c.subject == subject)
-    if connection.scalar(sa.select(notices.c.at).where(*own)) == mark:
+    time_told = sa.select(notices.c.at).where(*own)
+    if connection.scalar(time_told) == mark:
         return True
     # Of a study that was deleted meanwhile no row is to stay.
     exists = sa.select(studies.c.uuid).where(studies.c.uuid == uuid).with_for_update(read=True)
@@ -64,7 +65,8 @@ def _claim(connection: sa.Connection, uuid: str, subject: str, every_s: float, m
         # A clock that was set back must not silence a study.
         where=(notices.c.at <= mark - every_s) | (notices.c.at > mark + every_s),
     )
-    return bool(connection.execute(row).rowcount)
+    connection.execute(row)
+    return bool(connection.scalar(time_told) == mark)
 
 
 def _claim_best(
