@@ -23,6 +23,7 @@ from tuner.runner import (
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.kept_networks import EVERY
+from tuner.storage.slots import total_slots
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.study.ends import StopReason
