@@ -31,8 +31,6 @@ def read(page: Callable[[], tuple[bytes, str]]) -> Samples:
     for family in text_string_to_metric_families(text.decode()):
         assert family.documentation and family.type in ("counter", "gauge")
         for sample in family.samples:
-            if sample.name.endswith("_created"):
-                continue
             assert re.fullmatch(r"(tuner|process)_[a-z_]+", sample.name)
             if sample.name.startswith("tuner_"):
                 assert sample.name.endswith("_total") == (family.type == "counter")

@@ -56,7 +56,7 @@ def _discord_body(announcement: Announcement) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Format:
+class MessageFormat:
     """What a service reads. `hosts`: those whose addresses take it without being told."""
 
     body: Callable[[Announcement], dict[str, Any]]
@@ -65,9 +65,11 @@ class Format:
 
 # By the word before the + of a scheme: slack+https://.
 FORMATS = {
-    "plain": Format(_plain_body),
-    "slack": Format(_slack_body, ("hooks.slack.com", "hooks.slack-gov.com")),
-    "discord": Format(_discord_body, ("discord.com", "discordapp.com", "canary.discord.com")),
+    "plain": MessageFormat(_plain_body),
+    "slack": MessageFormat(_slack_body, ("hooks.slack.com", "hooks.slack-gov.com")),
+    "discord": MessageFormat(
+        _discord_body, ("discord.com", "discordapp.com", "canary.discord.com")
+    ),
 }
 
 
@@ -168,7 +170,7 @@ def make_receiver(address: str) -> Receiver:
     return WebReceiver(url, FORMATS[word].body if plus else _format_of(parts).body)
 
 
-def _format_of(parts: SplitResult) -> Format:
+def _format_of(parts: SplitResult) -> MessageFormat:
     """By the host, so that addresses work as Slack and Discord show them."""
     known = (form for form in FORMATS.values() if parts.hostname in form.hosts)
     return next(known, FORMATS["plain"])
