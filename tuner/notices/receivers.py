@@ -172,8 +172,8 @@ def make_receiver(address: str) -> Receiver:
 
 def _format_of(parts: SplitResult) -> MessageFormat:
     """By the host, so that addresses work as Slack and Discord show them."""
-    known = (form for form in FORMATS.values() if parts.hostname in form.hosts)
-    return next(known, FORMATS["plain"])
+    matching = (form for form in FORMATS.values() if parts.hostname in form.hosts)
+    return next(matching, FORMATS["plain"])
 
 
 def _no_address(problem: str) -> UsageError:

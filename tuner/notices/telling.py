@@ -151,9 +151,9 @@ class _Post:
     def put(self, announcement: Announcement) -> None:
         with self._changed:
             if announcement.kind is NoticeKind.BEST:
-                kept = [each for each in self._queue if not _is_older_best(each, announcement)]
+                others = [each for each in self._queue if not _is_older_best(each, announcement)]
                 self._queue.clear()
-                self._queue.extend(kept)
+                self._queue.extend(others)
             self._queue.append(announcement)
             self._changed.notify()
 

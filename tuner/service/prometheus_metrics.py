@@ -137,12 +137,12 @@ class DaemonMetrics(_Page):
         yield from self._counted.collect()
 
     def _count(self) -> list[Metric]:
-        found = [_study_counts(self._store)]
+        metrics = [_study_counts(self._store)]
         if self._tracking:
             waiting = metric_counts.count_undelivered(self._store)
             text = "Trials of all studies that have ended and are not in MLflow yet."
-            found.append(_gauge("tuner_deliveries_waiting", text, waiting))
-        return found
+            metrics.append(_gauge("tuner_deliveries_waiting", text, waiting))
+        return metrics
 
 
 class _Counting:
