@@ -319,7 +319,8 @@ def _to_the_right(name: str, columns: int) -> str:
 
 
 def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
-    names = [marks.clip(name, _LONGEST_NAME) for name in bars.names]
+    longest = max(_LONGEST_NAME, width // 2)
+    names = [marks.clip(name, longest) for name in bars.names]
     margin = max(map(cell_len, names))
     length = width - margin - 8
     largest = max(bars.values) or 1.0

@@ -15,7 +15,14 @@ from tuner.system.logs import log_format
 
 logger = logging.getLogger(__name__)
 
-app = new_typer("Take work from every study, or list who is at work.", needs_command=False)
+app = new_typer(
+    "Train the trials of all studies of the database, until a signal ends it.\n\n"
+    "Example: tuner worker\n\n"
+    "It takes every study that has trials left (tuner study create --trials 100), those of a "
+    "higher priority first, on all cores, and waits for new ones. Ctrl-C or SIGTERM ends it within "
+    "a few seconds: running trials are put back, and any other worker goes on with them.",
+    needs_command=False,
+)
 
 
 class TimedLines:
@@ -83,7 +90,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Take work from every study of the database that has trials left, until a signal ends it."""
+    """Run the daemon, unless one of the group's commands was called."""
     if context.invoked_subcommand is not None:
         return
     from tuner.cli.database_access import open_database

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import UsageError
 from tuner.reports.charts import Bars, Chart, Form, Panel, Parallel, Scale, places
 from tuner.reports.interactive_charts import interactive
+from tuner.values import clipped
 
 if TYPE_CHECKING:
     from tuner.reports.plotted_study import PlottedStudy
@@ -31,6 +32,7 @@ _DPI = 120
 # Where a trial that does not have a parameter meets its scale.
 _MISSING = -0.08
 _MOST_NAMED_CHOICES = 12
+_LONGEST_NAME = 60  # characters
 
 
 def check_file(path: Path, formats: Sequence[str] = PICTURES) -> None:
@@ -157,7 +159,7 @@ def _draw_bars(axes: Any, bars: Bars) -> None:
     places = range(len(bars.names))
     drawn = axes.barh(places, bars.values, color=_COLOURS[0])
     axes.bar_label(drawn, bars.texts(), padding=3, fontsize=8)
-    axes.set_yticks(places, bars.names)
+    axes.set_yticks(places, [clipped(name, _LONGEST_NAME) for name in bars.names])
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel(bars.label)

@@ -5,7 +5,7 @@ Nothing here imports Plotly. Texts are escaped, since Plotly takes some HTML tag
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tuner.reports.charts import Axis, Bars, Chart, Form, Panel, Parallel, Series, places
@@ -15,6 +15,8 @@ Figure = dict[str, Any]
 
 _LONGEST_NAME = 36
 _MOST_PARALLEL = 100
+_MOST_UNIT_TICKS = 10
+_FEW_POWERS, _MOST_LOG_TICKS = 3, 6
 _BAR_PIXELS, _BARS_MARGIN = 26, 70
 # Where a trial that does not have a parameter meets its scale.
 _MISSING = -0.1
@@ -53,13 +55,31 @@ def _panel(panel: Panel) -> Figure:
     labels = {series.label for series in panel.series}
     return {
         "label": f"{panel.y.title} by {panel.x.title}",
-        "data": [_trace(panel.x, series) for series in panel.series],
+        "data": _traces(panel),
         "layout": {
-            "xaxis": _axis(panel.x),
-            "yaxis": _axis(panel.y),
+            "xaxis": _axis(panel.x, [x for each in panel.series for x in each.x])
+            | _whole_ticks(panel),
+            "yaxis": _axis(panel.y, [y for each in panel.series for y in each.y]),
             "showlegend": len(labels) > 1,
         },
     }
+
+
+def _traces(panel: Panel) -> list[Figure]:
+    """Those of one label are in the legend once."""
+    traces, seen = [], set()
+    for series in panel.series:
+        traces.append(_trace(panel.x, series) | {"showlegend": series.label not in seen})
+        seen.add(series.label)
+    return traces
+
+
+def _whole_ticks(panel: Panel) -> Figure:
+    """No ticks between whole numbers, where these are all that there is."""
+    values = [x for series in panel.series for x in series.x]
+    are_whole = all(float(x).is_integer() for x in values)
+    is_few = bool(values) and max(values) - min(values) < _MOST_UNIT_TICKS
+    return {"dtick": 1} if are_whole and is_few and not panel.x.choices else {}
 
 
 def _trace(x: Axis, series: Series) -> Figure:
@@ -68,17 +88,28 @@ def _trace(x: Axis, series: Series) -> Figure:
     return trace | {"meta": {"colour": None if series.form is Form.DOTS else series.colour}}
 
 
-def _axis(axis: Axis) -> Figure:
+def _axis(axis: Axis, values: Sequence[float]) -> Figure:
     drawn: Figure = {"title": {"text": _escaped(axis.title)}, "automargin": True}
     if axis.choices:
         names = [_escaped(clipped(choice, _LONGEST_NAME)) for choice in axis.choices]
         drawn |= {"tickvals": list(range(len(names))), "ticktext": names}
         drawn |= {"range": [-0.5, len(names) - 0.5]}
     if axis.log:
-        drawn["type"] = "log"
+        ticks = _log_ticks(*(axis.limits or (min(values), max(values))))
+        drawn |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     if axis.limits is not None and axis.limits[0] < axis.limits[1]:
         drawn["range"] = _frame(axis.limits, axis.log)
     return drawn
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """At most about six numbers between them: powers of ten, with 2 and 5 times these where the
+    powers are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(powers) <= _FEW_POWERS else (1,)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    return ticks[:: -(-len(ticks) // _MOST_LOG_TICKS) or 1]
 
 
 def _frame(limits: tuple[float, float], is_log: bool) -> list[float]:

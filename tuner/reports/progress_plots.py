@@ -107,14 +107,15 @@ def curves_of_study(plotted: "PlottedStudy") -> Chart:
     store, study = plotted.store, plotted.study
     running = running_trial_ids(store, study)
     standing = read_standing(store, study)
-    known = [trial for trial in (standing.best, standing.baseline) if trial is not None]
-    drawn = running[: MOST_TRIALS - len(known)]
-    trials = _without_doubles([*known, *read_trials_by_id(store, study, drawn)])
+    roles = {"best": standing.best, "baseline": standing.baseline}
+    finished = [trial for trial in roles.values() if trial is not None]
+    drawn = running[: MOST_TRIALS - len(finished)]
+    trials = _without_doubles([*finished, *read_trials_by_id(store, study, drawn)])
     if not trials:
         raise StudyError(_no_curve(plotted))
     names = {trial.number: "running" for trial in trials if trial.state == "RUNNING"}
-    names |= {trial.number: "baseline" for trial in known[1:]}
-    names |= {trial.number: "best" for trial in known[:1] if standing.best is not None}
+    # The best one may be the baseline.
+    names |= {trial.number: role for role, trial in reversed(roles.items()) if trial is not None}
     curves = [trial_curve(store, study, trial) for trial in trials]
     chart = objective_chart(study, trials, curves, names)
     missing = len(running) - len(drawn)
@@ -128,7 +129,7 @@ def _without_doubles(trials: Sequence[TrialRow]) -> list[TrialRow]:
 
 def _no_curve(plotted: "PlottedStudy") -> str:
     name = plotted.study.name
-    return f"study {name!r}: no trial runs and none has finished; run: " + command(
+    return f"study {name!r}: no trial trains and none has finished; run: " + command(
         "optimize", in_command(name), "--trials", 100
     )
 

@@ -216,7 +216,6 @@ STUDY_PLOTS = {
     "curves": StudyPlot(
         curves_of_study,
         "Learning curves of running trials and the best",
-        objectives=Objectives.ANY,
         follows_reports=True,
     ),
     "importance": StudyPlot(importance_chart, "Which parameters matter", "plot_param_importances"),

@@ -233,10 +233,11 @@ class Daemon:
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + _RENEW_S
-        status = self.status
-        if not daemon_rows.renew(self.setup.store, self.row, status.state, status.skipped):
+        status, setup = self.status, self.setup
+        if not daemon_rows.renew(setup.store, self.row, status.state, status.skipped):
+            patterns = self.patterns or None
             self.row = daemon_rows.register(
-                self.setup.store, self.setup.processes, self.patterns or None
+                setup.store, setup.processes, patterns, status.state, setup.daemon_id
             )
 
     # Ending

@@ -58,11 +58,16 @@ class LoopRow:
 
 
 def register(
-    store: Store, processes: int, patterns: Sequence[str] | None = None, state: str = "starting"
+    store: Store,
+    processes: int,
+    patterns: Sequence[str] | None = None,
+    state: str = "starting",
+    daemon_id: str | None = None,
 ) -> DaemonRow:
-    """This process is a daemon, until it says otherwise or its row expires."""
-    daemon_id = str(uuid.uuid4())
-    return store.write(_register, daemon_id, processes, patterns, state)
+    """This process is a daemon, until it says otherwise or its row expires. `daemon_id`: of a row
+    that has expired."""
+    own_id = daemon_id or str(uuid.uuid4())
+    return store.write(_register, own_id, processes, patterns, state)
 
 
 def _register(

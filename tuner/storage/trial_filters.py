@@ -94,8 +94,3 @@ def parse_filter(text: str) -> list[Term]:
 def parse_name(text: str) -> str:
     """A name that may stand in quotes."""
     return str(parse_word(text)) if text[0] in "\"'" else text
-
-
-def join_terms(terms: list[Term]) -> str:
-    """The filter that `parse_filter` reads as these terms."""
-    return " ".join(map(str, terms))

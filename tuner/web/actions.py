@@ -28,8 +28,6 @@ Form = Mapping[str, str]
 StudyAction = Callable[[Store, StudyRow, Form], str]
 TrialAction = Callable[[Store, StudyRow, int], str]
 
-MOST_ADDED = 1_000_000
-
 
 async def form_of(request: Request) -> Form:
     """The form's fields that are texts."""
@@ -53,8 +51,6 @@ def _add_trials(store: Store, study: StudyRow, form: Form) -> str:
     check_is_search(study, "adding trials")
     more = whole_number(form, "more", "the number of trials to add")
     Limits.check_count("the number of trials to add", more)
-    if more > MOST_ADDED:
-        raise UsageError(f"at most {MOST_ADDED:,} trials can be added at once, got {more:,}")
     before = slots.total_slots(store, study)
     total = slots_wanted(store, study, trials=None, more=more)
     if total - before < more:

@@ -44,8 +44,8 @@ def kept_results(request: Request) -> KeptResults:
     state = request.app.state
     if not hasattr(state, "kept_results"):
         state.kept_results = KeptResults()
-    kept: KeptResults = state.kept_results
-    return kept
+    results: KeptResults = state.kept_results
+    return results
 
 
 @router.get("/studies/{uuid}/figures/{kind}")

@@ -22,6 +22,7 @@ from tuner.settings import Settings, child_environment
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.system.logs import without_secrets
+from tuner.system.names import is_valid
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.trial_table import Opened
@@ -74,10 +75,8 @@ class Promotions:
             latest = self._latest.get(study.uuid)
             if latest is not None and latest.is_running:
                 raise StudyError(f"trial {latest.trial} of this study is being promoted: wait")
-            words = ["promote", "--trial", str(trial), *(["--name", name] if name else [])]
-            words += [*["--replace"] * replaces, "--", study.name]
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuner", *words],
+                [sys.executable, "-P", "-m", "tuner", *_words(study, trial, name, replaces)],
                 env=child_environment(settings) | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -100,6 +99,15 @@ class Promotions:
             for process in running:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_END_S)
+
+
+def _words(study: StudyRow, trial: int, name: str, replaces: bool) -> list[str]:
+    """The command, which its own messages repeat. A study of an earlier version may be called as
+    an option is."""
+    named = [study.name] if is_valid(study.name) else []
+    options = ["--trial", str(trial), *([f"--name={name}"] if name else [])]
+    words = ["promote", *named, *options, *["--replace"] * replaces]
+    return words if named else [*words, "--", study.name]
 
 
 @asynccontextmanager

@@ -91,14 +91,14 @@ def _lines(request: Request, store: Store) -> list[StudyLine]:
 def _shown(request: Request, store: Store, line: StudyLine) -> Shown:
     badge = "bad" if line.damage else BADGES.get(line.progress.state_word, "")
     name = printable(line.study.name)
-    baseline = None if line.damage or line.best is None else _baseline(request, store, line)
-    if line.best is None or baseline is None:
+    if line.damage or line.facts is None or line.best is None:
         return Shown(line, name, badge)
-    gain = line.best - baseline
+    baseline = _baseline(request, store, line)
+    if baseline is None:
+        return Shown(line, name, badge)
+    gain, direction = line.best - baseline, line.facts.direction
     sign = "±" if gain == 0 else "+" if gain > 0 else "−"
-    is_better = rank(line.best, line.study.spec.direction) < rank(
-        baseline, line.study.spec.direction
-    )
+    is_better = rank(line.best, direction) < rank(baseline, direction)
     return Shown(line, name, badge, sign + format_number(abs(gain)), is_better)
 
 

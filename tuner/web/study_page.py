@@ -7,12 +7,14 @@ Parts follow the database: see static/live.js.
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from tuner.errors import SpecError
+from tuner.reports.chart_tables import ChartTable
+from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
+from tuner.reports.study_outlook import read_outlook, what_to_do
 from tuner.reports.study_plots import STUDY_PLOTS
-from tuner.reports.study_progress import read_progress, what_to_do
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.running_trials import running_trials
@@ -22,6 +24,7 @@ from tuner.storage.trials import count_ends
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
 from tuner.values import clipped
+from tuner.web import tool_links
 from tuner.web.figures import kept_results, plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
@@ -70,6 +73,8 @@ def show_study(study: OpenedStudy, request: Request) -> Response:
         name=printable(row.name),
         figures=_figures(row),
         plotly=plotly_address(),
+        in_mlflow=tool_links.study_in_mlflow(row.uuid),
+        in_dashboard=tool_links.study_in_dashboard(row.uuid),
         **_now(request, store, row),
     )
 
@@ -104,7 +109,7 @@ def show_now(study: OpenedStudy, request: Request) -> Response:
 
 
 def _now(request: Request, store: Store, study: StudyRow) -> dict[str, Any]:
-    progress = read_progress(store, study)
+    progress = read_outlook(store, study)
     running = running_trials(store, study)
     standing, ends = _trial_facts(request, store, study)
     return {
@@ -122,13 +127,26 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark, kept = read_mark(store, study), kept_results(request)
+    mark, results = read_mark(store, study), kept_results(request)
 
     def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
         key = (study.uuid, name)
-        return kept.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
+        return results.get(key, mark.trials, mark.at_work, lambda: read(store, study))[1]
 
     return get("standing", read_standing), get("ends", count_ends)
+
+
+@router.get("/studies/{uuid}/comparison")
+def show_comparison(study: OpenedStudy, request: Request) -> Response:
+    """A comparison's configurations, each with its score over the seeds so far."""
+    store, row = study
+    if not row.spec.is_comparison:
+        raise HTTPException(404, "this study is no comparison")
+    words = comparison_table(store, row).words()
+    lines = [["–" if cell is None else str(cell) for cell in each.values()] for each in words]
+    table = ChartTable(caption(row), list(words[0]), lines)
+    heading = f"Comparison {printable(row.name)}"
+    return part(request, "figure_table.html", heading, note="", tables=[table])
 
 
 @router.get("/studies/{uuid}/failures")

@@ -17,8 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuner.system.names import command
 
 MOST_BODY_BYTES = 2**20
-# Of other programs, which take files.
-LARGE_BODIES = ("/mlflow/", "/api/", "/artifacts/")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -140,7 +138,7 @@ class CheckRequests:
         if refusal is not None:
             return await refusal(scope, receive, send_with_headers)
         try:
-            await self._app(scope, _limited(receive, _most_bytes(scope)), send_with_headers)
+            await self._app(scope, _limited(receive), send_with_headers)
         except _BodyTooLarge:
             if not started:
                 await _too_large()(scope, receive, send_with_headers)
@@ -165,7 +163,7 @@ class CheckRequests:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return _plain("400: the length of the request cannot be read", 400)
-        return _too_large() if int(length) > _most_bytes(scope) else None
+        return _too_large() if int(length) > MOST_BODY_BYTES else None
 
 
 def _is_from_elsewhere(scope: Scope, headers: Headers) -> bool:
@@ -182,11 +180,7 @@ class _BodyTooLarge(Exception):
     """A body without a length has grown too large."""
 
 
-def _most_bytes(scope: Scope) -> float:
-    return float("inf") if scope["path"].startswith(LARGE_BODIES) else MOST_BODY_BYTES
-
-
-def _limited(receive: Receive, most_bytes: float) -> Receive:
+def _limited(receive: Receive) -> Receive:
     """Raises _BodyTooLarge once a body has more bytes."""
     received = 0
 
@@ -194,7 +188,7 @@ def _limited(receive: Receive, most_bytes: float) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > most_bytes:
+        if received > MOST_BODY_BYTES:
             raise _BodyTooLarge
         return message
 

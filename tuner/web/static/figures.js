@@ -5,9 +5,9 @@
 
 (() => {
   const PLOTLY = document.currentScript.dataset.plotly;
-  // Drawing takes much more than fetching: a figure whose drawing took t rests for 100 t.
-  const LEAST_GAP_MS = 3000;
-  const GAP_FOR_COST = 100;
+  // Drawing takes much more than fetching: a figure whose drawing took t rests for 200 t.
+  const LEAST_GAP_MS = 5000;
+  const GAP_FOR_COST = 200;
   const HEIGHT = 300;
   const FACE = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
   // Okabe and Ito's colours, which colour-blind readers can tell apart; lighter ones in the dark.

@@ -4,26 +4,45 @@
 // made with in data-trials and data-reports, any element may have
 //   data-part="URL"     its content is fetched from there again after a change
 //   data-follows        "trials": only once a trial has begun or ended; default: after each report
-//   data-later          it is fetched for the first time once the page is shown
-//   data-when-open      not before the <details> around it is open
-// Links and GET forms with data-in-part load into the part around them. Requests carry the header
-// x-part. What the reader has focused, scrolled, opened or typed stays as it is. A shown part gets
-// the event "part-shown"; the document gets "changed" with the marks.
+//   data-later          it is fetched for the first time once the page is shown; within <details>
+//                       once these are open
+//   data-links          links and GET forms in it that have its own address, with another query,
+//                       load into it
+// A part that is out of sight, or folded, is fetched once it comes into sight. Requests carry the
+// header x-part. What the reader has focused, scrolled, opened or typed stays as
+// it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
 "use strict";
 
 (() => {
   const root = document.querySelector("[data-changes]");
-  // A part that took t is not fetched again within 20 t.
-  const LEAST_GAP_MS = 2000;
-  const GAP_FOR_COST = 20;
+  // A part that took t is not fetched again within 50 t.
+  const LEAST_GAP_MS = 2500;
+  const GAP_FOR_COST = 50;
+  const NO_ANSWER = "The server does not answer. What is shown may be old.";
+  const PATIENCE_MS = 5000;
   const states = new WeakMap();
   let marks = root === null ? {} : { trials: root.dataset.trials, reports: root.dataset.reports };
   let source = null;
+  let silence = 0;
 
   function stateOf(part) {
-    if (!states.has(part)) states.set(part, { busy: false, stale: false, next: 0, timer: 0 });
+    if (!states.has(part)) {
+      states.set(part, { busy: false, stale: false, inSight: false, next: 0, timer: 0 });
+      sight.observe(part);
+    }
     return states.get(part);
   }
+
+  const sight = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const state = stateOf(target);
+        state.inSight = isIntersecting;
+        if (isIntersecting && state.stale) wish(target);
+      }
+    },
+    { rootMargin: "200px" },
+  );
 
   // The stream of changes
 
@@ -31,17 +50,21 @@
     if (source !== null || root === null) return;
     source = new EventSource(root.dataset.changes);
     source.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+    source.addEventListener("open", () => clearTimeout(silence));
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
         disconnect();
         tell("This page follows no longer: load it again.");
-      } else {
-        tell("The server does not answer. What is shown may be old.");
+        return;
       }
+      // The browser connects again by itself: also after a stream that has just grown too old.
+      clearTimeout(silence);
+      silence = setTimeout(() => tell(NO_ANSWER), PATIENCE_MS);
     });
   }
 
   function disconnect() {
+    clearTimeout(silence);
     if (source !== null) source.close();
     source = null;
   }
@@ -70,16 +93,12 @@
   function wish(part) {
     const state = stateOf(part);
     state.stale = true;
-    if (isFolded(part) || state.busy || state.timer) return;
+    if (!state.inSight || state.busy || state.timer) return;
     const wait = Math.max(0, state.next - performance.now());
     state.timer = setTimeout(() => {
       state.timer = 0;
-      if (state.stale && part.isConnected && !isFolded(part)) load(part);
+      if (state.stale && part.isConnected) load(part);
     }, wait);
-  }
-
-  function isFolded(part) {
-    return part.closest("details:not([open])") !== null;
   }
 
   async function load(part) {
@@ -96,7 +115,7 @@
       else if (response.ok) show(part, await response.text(), url);
       else tell(await response.text());
     } catch {
-      tell("The server does not answer. What is shown may be old.");
+      tell(NO_ANSWER);
     }
     const cost = performance.now() - begun;
     state.next = performance.now() + Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost);
@@ -172,41 +191,38 @@
 
   // Links and forms of a part
 
+  // The part that an address loads into, if it is one of its own.
+  function partOf(element, address) {
+    const part = element.closest("[data-part][data-links]");
+    if (!part) return null;
+    const [present, wanted] = [part.dataset.part, address].map((url) => new URL(url, location.href));
+    return present.origin + present.pathname === wanted.origin + wanted.pathname ? part : null;
+  }
+
   function redirect(part, url) {
     part.dataset.part = url;
     stateOf(part).next = 0;
     load(part);
+    if (part.getBoundingClientRect().top < 0) part.scrollIntoView();
   }
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-in-part]");
-    const part = link && link.closest("[data-part]");
+    const link = event.target.closest("a[href]");
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
-    if (!part || !isPlain || event.defaultPrevented) return;
+    const part = link && isPlain && !event.defaultPrevented && partOf(link, link.href);
+    if (!part) return;
     event.preventDefault();
-    redirect(part, link.getAttribute("href"));
+    redirect(part, link.href);
   });
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    const part = form.matches("form[data-in-part]") && form.closest("[data-part]");
+    const part = form.method === "get" && partOf(form, form.action);
     if (!part) return;
     event.preventDefault();
     const query = new URLSearchParams(new FormData(form, event.submitter));
-    redirect(part, `${form.getAttribute("action")}?${query}`);
+    redirect(part, `${form.action.split("?")[0]}?${query}`);
   });
-
-  document.addEventListener(
-    "toggle",
-    (event) => {
-      if (!event.target.open) return;
-      for (const part of event.target.querySelectorAll("[data-part]")) {
-        const isFirst = "whenOpen" in part.dataset && !states.has(part);
-        if (isFirst || stateOf(part).stale) wish(part);
-      }
-    },
-    true,
-  );
 
   // A page that nobody sees asks for nothing. Browsers allow few open streams to one server.
   document.addEventListener("visibilitychange", () => {
@@ -216,6 +232,11 @@
   addEventListener("pagehide", disconnect);
   addEventListener("pageshow", () => document.hidden || connect());
 
-  for (const part of document.querySelectorAll("[data-part][data-later]")) wish(part);
+  for (const part of document.querySelectorAll("[data-part]")) {
+    const state = stateOf(part);
+    if (!("later" in part.dataset)) continue;
+    if (part.closest("details:not([open])")) state.stale = true;
+    else load(part);
+  }
   if (!document.hidden) connect();
 })();

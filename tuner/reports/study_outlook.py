@@ -1,10 +1,10 @@
-"""How far a study is, and who works on it."""
+"""How far a study is, who works on it, and how long it will take: for its page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.storage import Store, slots
-from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
+from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, read_loops
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_pace import seconds_a_trial
 from tuner.study.study_state import StudyState
@@ -12,7 +12,7 @@ from tuner.system.names import command, in_command
 
 
 @dataclass(frozen=True)
-class StudyProgress:
+class StudyOutlook:
     """`total`, `done`, `running`: of the study's slots. `loops`: those that work on it now.
     `left_s`: seconds until all are done at the present pace, None where nobody works or no trial
     has ended since. `skipped`: the daemons that leave it alone, each with its reason. `daemons`:
@@ -43,17 +43,17 @@ class StudyProgress:
         return "waiting" if self.total else "new"
 
 
-def read_progress(store: Store, study: StudyRow) -> StudyProgress:
-    """The study's progress now: a few short queries."""
+def read_outlook(store: Store, study: StudyRow) -> StudyOutlook:
+    """The study as it is now: a few short queries."""
     counts = slots.slot_counts(store, study)
     total, done = sum(counts.values()), counts.get("done", 0)
-    loops = [loop for loop in list_loops(store) if loop.study_uuid == study.uuid]
+    loops = store.read(read_loops, study)
     daemons = list_daemons(store)
     left_s = None
     if loops and done < total:
         pace_s = seconds_a_trial(store, study, min(loop.started_at for loop in loops))
         left_s = None if pace_s is None else pace_s * (total - done)
-    return StudyProgress(
+    return StudyOutlook(
         state=study.state,
         total=total,
         done=done,
@@ -67,15 +67,15 @@ def read_progress(store: Store, study: StudyRow) -> StudyProgress:
     )
 
 
-def what_to_do(study: StudyRow, progress: StudyProgress) -> tuple[str, str] | None:
+def what_to_do(study: StudyRow, outlook: StudyOutlook) -> tuple[str, str] | None:
     """Where nothing happens although trials are left: why, and the command that changes it."""
     name = in_command(study.name)
-    if progress.is_done or progress.loops or study.spec.is_comparison:
+    if outlook.is_done or outlook.loops or study.spec.is_comparison:
         return None
-    if progress.state is not StudyState.RUNNING:
-        return f"The study is {progress.state}.", command("study", "resume", name)
-    if not progress.total:
+    if outlook.state is not StudyState.RUNNING:
+        return f"The study is {outlook.state}.", command("study", "resume", name)
+    if not outlook.total:
         return "No trials are asked for yet.", command("study", "set", name, "--trials", 100)
-    if progress.daemons > len(progress.skipped):
+    if outlook.daemons > len(outlook.skipped):
         return None  # A daemon takes it at once, or works on one of a higher priority.
     return "Nobody works on it.", command("worker")
