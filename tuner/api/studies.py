@@ -23,7 +23,6 @@ from tuner.manage.searching import (
     search_study,
 )
 from tuner.manage.trust import agree_to_code, require_trusted
-from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -36,6 +35,7 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    param_column,
     require_best,
     retry,
     table_row,
@@ -100,6 +100,7 @@ class Study:
         trial_timeout: float | str | None = None,
         trial_memory: float | str | None = None,
         data: str | _PathLike | None = None,
+        notify: str | Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
         progress: bool | SearchDisplay | None = None,
     ) -> "Study":
@@ -127,6 +128,8 @@ class Study:
             trial_timeout: end a trial that trains longer than this.
             trial_memory: end a trial whose worker holds more memory: bytes, or such as "2GiB".
             data: where the study's data lie now, if elsewhere than when it was created.
+            notify: who is told of new bests, the end and failures, besides TUNER_NOTIFY: one or
+                several addresses as `tuner optimize --notify` takes them.
             callbacks: functions that are called with this study and each `Trial` that ends. They
                 run in the search's loop, so they should be quick. An error in one ends the search
                 and is raised here.
@@ -162,6 +165,7 @@ class Study:
             trial_timeout=trial_timeout,
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
+            notify=(notify,) if isinstance(notify, str) else tuple(notify),
         )
         check_switches(tracking=tracking)
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened

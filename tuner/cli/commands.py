@@ -42,7 +42,7 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "db": database_commands.app,
     "gc": gc_command.gc,
     "activations": space_commands.activations,
-    "ui": ui_command.ui,
+    "ui": ui_command.app,
     "doctor": doctor_command.doctor,
 }
 

@@ -1,6 +1,7 @@
 """`tuner worker`: the daemon, and who is at work."""
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -9,7 +10,10 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, NoTracking, new_typer, settings_of
+from tuner.cli.app import Json, Notify, NoTracking, new_typer, settings_of
+from tuner.system.logs import log_format
+
+logger = logging.getLogger(__name__)
 
 app = new_typer(
     "Train the trials of all studies of the database, until a signal ends it.\n\n"
@@ -22,8 +26,8 @@ app = new_typer(
 
 
 class TimedLines:
-    """Prints lines with the time of day, from any thread. Where the output cannot be written, the
-    worker goes on."""
+    """Prints lines with the time of day, from any thread; where logs are JSON, they are records on
+    stderr instead. Where the output cannot be written, the worker goes on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,6 +35,9 @@ class TimedLines:
     def tell(self, line: str) -> None:
         from tuner.cli.output import say
 
+        if log_format() == "json":
+            logger.info("%s", line)
+            return
         with self._lock, contextlib.suppress(OSError, ValueError):
             say(f"{time.strftime('%H:%M:%S')} {line}")
 
@@ -65,6 +72,7 @@ def worker(
             show_default="none",
         ),
     ] = None,
+    notify: Notify = None,
     health_file: Annotated[
         Path | None,
         typer.Option(
@@ -93,6 +101,7 @@ def worker(
         processes=processes,
         tracking=not no_tracking,
         trusted=tuple(trust_code or ()),
+        notify=tuple(notify or ()),
         health_file=health_file,
         health_port=health_port,
     )

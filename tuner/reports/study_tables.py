@@ -1,12 +1,12 @@
 """What commands show of studies and trials, as names and values: no printing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
-from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
+from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, param_column, table_row
 from tuner.study.ends import outcome
 from tuner.study.spec import StudySpec
 from tuner.training.program_key import engine_reason
@@ -227,12 +227,6 @@ def trial_columns(record: Iterable[str]) -> list[str]:
     """The columns of an exported trial before its params; `record`: the study's."""
     score = TABLE_COLUMNS.index("score") + 1
     return [*TABLE_COLUMNS[:score], *record, *TABLE_COLUMNS[score:]]
-
-
-def param_column(name: str, metrics: Collection[str] = ()) -> str:
-    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained; a
-    parameter of an own network may be called as one of the recorded `metrics`."""
-    return f"{name}_param" if name in TABLE_COLUMNS or name in metrics else name
 
 
 def trial_state(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
+from tuner.runner.announcing import announce_failure, study_announcer
 from tuner.runner.loop import Outcome
 from tuner.runner.network_keeping import BEST_KEPT
 from tuner.runner.progress import RunStatus, Silent, Watcher
@@ -29,6 +30,7 @@ __all__ = [
     "Silent",
     "Stopping",
     "Watcher",
+    "announce_failure",
     "check_data",
     "check_fingerprint",
     "most_trials",
@@ -37,5 +39,6 @@ __all__ = [
     "repair",
     "slots_wanted",
     "stop_searches",
+    "study_announcer",
     "trained_on",
 ]

@@ -39,6 +39,7 @@ from tuner.study.messages import (
     Suggest,
     TrialRequest,
 )
+from tuner.system.logs import logging_about
 from tuner.system.names import command, in_command
 from tuner.workers import Workers
 
@@ -219,7 +220,8 @@ class Loop:
         attempt = running.slot.attempt
         if attempt > 1:  # somebody may have stopped it while it waited
             self._orders_at = 0.0
-        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
 
     # What workers say
@@ -356,7 +358,8 @@ class Loop:
         running = self._running.pop(worker)
         self._status.workers[worker] = WorkerStatus()
         self._status.ended[end] = self._status.ended.get(end, 0) + 1
-        logger.info("trial %d ended: %s, score %s", running.number, end, value)
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _let_go(self, worker: int) -> None:

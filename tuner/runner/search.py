@@ -20,7 +20,10 @@ from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
+from tuner.notices import Announcer
+from tuner.runner.announcing import AnnouncedSearch
 from tuner.runner.loop import Loop, Outcome
+from tuner.runner.metered_workers import Meter, metered
 from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
@@ -50,7 +53,7 @@ from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
-from tuner.system.logs import log_to_file
+from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import EntryPoint, Workers, back_end
@@ -135,11 +138,14 @@ def optimize(
     entry: EntryPoint | None = None,
     owns_process: bool = True,
     stopping: Stopping | None = None,
+    announcer: Announcer | None = None,
+    meter: Meter | None = None,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
     for what the study's network needs. `owns_process`: see Interrupts. `stopping`: by which another
-    thread may end the search, made with the options' limits.
+    thread may end the search, made with the options' limits. `announcer`: is told of new bests and
+    of the end. `meter`: see metered_workers.py.
 
     A daemon's search that has reached its target, or the end of its patience, stops the study:
     otherwise the next daemon would begin it again.
@@ -154,13 +160,14 @@ def optimize(
         store=store,
         study=study,
         options=options,
-        watcher=watcher or Silent(),
+        watcher=AnnouncedSearch(announcer or Announcer(), study, watcher or Silent()),
         stage=stage,
         entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
         stopping=stopping or Stopping(options.limits),
         owns_process=owns_process,
+        meter=meter,
     )
-    with _listed(study, search.stopping):
+    with _listed(study, search.stopping), logging_about(study=study.name):
         outcome, delivered = search.run()
     if options.daemon_id is not None and outcome.reason in _ENOUGH:
         set_state(store, study, StudyState.STOPPED)
@@ -206,11 +213,12 @@ class _Search:
     store: Store
     study: StudyRow
     options: SearchOptions
-    watcher: Watcher
+    watcher: AnnouncedSearch
     stage: Callable[[str], None]
     entry: EntryPoint
     stopping: Stopping
     owns_process: bool
+    meter: Meter | None
 
     def run(self) -> tuple[Outcome, Delivered | None]:
         """How the loop ended, and what of its trials has reached MLflow."""
@@ -304,6 +312,7 @@ class _Search:
             memory_bytes=self.options.trial_memory_bytes,
             lanes=self._lanes(),
             study=StudyOrigin(self.study.name, self.study.uuid),
+            log_format=log_format(),
         )
 
     def _lanes(self) -> int:
@@ -317,6 +326,7 @@ class _Search:
         with self.store.asking_optuna():
             outcome = self._loop(workers).run()
         self.stopping.over = True
+        self.watcher.loop_ended(outcome)
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",
             outcome.reason or "all trials are done",
@@ -340,7 +350,7 @@ class _Search:
             mark_owner(artifacts, self.study.uuid, owner)
         return Loop(
             writer=open_writer(self.store, self.study, lease),
-            workers=workers,
+            workers=metered(workers, self.meter),
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
             networks=self._networks(),

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from tuner.errors import StorageError, WorkerError
+from tuner.notices import Announcement, NoticeKind
 from tuner.runner import KERAS
 from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
@@ -105,6 +106,9 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self._shares = ProcessShares(self.setup.processes)
+        if (metrics := self.setup.metrics) is not None:
+            metrics.running = self._shares.running
+            metrics.skipped = lambda: len(self._skipped)
 
     def run(self) -> int | None:
         """Work until a signal comes; then have all trials put back, and return the signal's number.
@@ -232,6 +236,11 @@ class Daemon:
         self._skipped[search.uuid] = skipped
         if before is None or before.reason != skipped.reason:
             self.setup.tell(f"{printable(search.name)}: skipped: {skipped.reason}")
+            self._announce_skipped(skipped, search.uuid)
+
+    def _announce_skipped(self, skipped: Skipped, uuid: str) -> None:
+        what = f"skipped by the worker on {self.row}: {skipped.reason}"
+        self.setup.announcer.tell(Announcement(NoticeKind.FAILING, skipped.name, uuid, what))
 
     def _renew_row(self) -> None:
         """Say in the database that this daemon is alive, and what it leaves alone."""

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
-from tuner.runner import KERAS, Watcher
+from tuner.notices import check_addresses
+from tuner.runner import KERAS, study_announcer
 from tuner.service.daemon import Daemon
-from tuner.service.daemon_health import HealthFile, HealthServer, MetricsPage
+from tuner.service.daemon_health import HealthFile, HealthServer
+from tuner.service.prometheus_metrics import DaemonMetrics
 from tuner.service.study_search import SearchSetup
 from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, daemon_rows
-from tuner.storage.studies import StudyRow
 from tuner.system.logs import log_to_file
 from tuner.system.machine import default_workers, gpus
 from tuner.values import shown
@@ -30,8 +31,8 @@ _LOG = "worker.log"
 class WorkerWanted:
     """What a daemon was asked for. `patterns`: of the names of studies that it takes, all if there
     is none. `processes`: None for as many as suit the machine. `trusted`: hashes of code that may
-    run here from now on. `health_port`: 0 for any that is free. `watch`, `entry`: see
-    SearchSetup."""
+    run here from now on. `health_port`: 0 for any that is free. `notify`: who is told of new bests,
+    ends and failures, besides TUNER_NOTIFY. `entry`: see SearchSetup."""
 
     patterns: tuple[str, ...] = ()
     processes: int | None = None
@@ -39,8 +40,7 @@ class WorkerWanted:
     trusted: tuple[str, ...] = ()
     health_file: Path | None = None
     health_port: int | None = None
-    metrics: MetricsPage | None = None
-    watch: Callable[[Store, StudyRow, Watcher], Watcher] = lambda store, study, watcher: watcher
+    notify: tuple[str, ...] = ()
     entry: EntryPoint | None = None
 
     def check(self) -> None:
@@ -56,6 +56,7 @@ class WorkerWanted:
                 raise UsageError(
                     f"--trust-code must be a SHA-256 of 64 digits, got {shown(sha256)}"
                 )
+        check_addresses(self.notify)
         if "" in self.patterns:
             raise UsageError("--studies must be a name or a pattern such as 'vision-*', got ''")
 
@@ -73,7 +74,7 @@ def run_worker(
     # The slowest thing first: the fork server imports TensorFlow while the rest begins.
     back_end().warm(wanted.entry or KERAS, log)
     processes = wanted.processes or default_workers(len(gpus()))
-    with log_to_file(log):
+    with log_to_file(log), study_announcer(store, wanted.notify) as announcer:
         row = daemon_rows.register(store, processes, wanted.patterns or None)
         setup = SearchSetup(
             settings=settings,
@@ -82,8 +83,9 @@ def run_worker(
             processes=processes,
             tell=tell,
             tracking=wanted.tracking,
-            watch=wanted.watch,
+            announcer=announcer,
             entry=wanted.entry,
+            metrics=DaemonMetrics(store, wanted.tracking, processes),
         )
         daemon = Daemon(setup, row, wanted.patterns, log)
         with _health(wanted, daemon, tell):
@@ -100,7 +102,9 @@ def _health(wanted: WorkerWanted, daemon: Daemon, tell: Callable[[str], None]) -
             file.start()
             stack.callback(file.close)
         if wanted.health_port is not None:
-            server = HealthServer(wanted.health_port, lambda: daemon.status, wanted.metrics)
+            metrics = daemon.setup.metrics
+            page = None if metrics is None else metrics.page
+            server = HealthServer(wanted.health_port, lambda: daemon.status, page)
             server.start()
             stack.callback(server.close)
             tell(f"health: {server.address}/health")

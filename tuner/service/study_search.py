@@ -5,13 +5,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuner.errors import TunerError
 from tuner.manage.carried_code import UntrustedCode
 from tuner.manage.creation import check_code
 from tuner.manage.databases import may_track
 from tuner.manage.searching import describe_delivery, describe_failure
+from tuner.notices import Announcer
 from tuner.runner import (
     Limits,
     Outcome,
@@ -22,6 +23,7 @@ from tuner.runner import (
     optimize,
 )
 from tuner.runner.progress import describe_end
+from tuner.service.prometheus_metrics import DaemonMetrics
 from tuner.service.shares import ProcessShares
 from tuner.settings import Settings
 from tuner.storage import Store
@@ -51,8 +53,8 @@ _ASKED_TO_END = (
 @dataclass(frozen=True)
 class SearchSetup:
     """What all searches of a daemon have in common. `store`: the daemon's own; each search opens
-    another one. `tell`: gets a line for each thing that happens. `watch`: wraps what watches a
-    search, such as to announce new bests. `entry`: None for what each study needs."""
+    another one. `tell`: gets a line for each thing that happens. `announcer`, `metrics`: are
+    told of new bests and ends, and count them. `entry`: None for what each study needs."""
 
     settings: Settings
     store: Store
@@ -60,7 +62,8 @@ class SearchSetup:
     processes: int
     tell: Callable[[str], None]
     tracking: bool = True
-    watch: Callable[[Store, StudyRow, Watcher], Watcher] = lambda store, study, watcher: watcher
+    announcer: Announcer = field(default_factory=Announcer)
+    metrics: DaemonMetrics | None = None
     entry: EntryPoint | None = None
 
 
@@ -128,7 +131,9 @@ class StudySearch:
     def _optimize(self, store: Store, study: StudyRow) -> None:
         setup = self._setup
         tracks = setup.tracking and may_track(store, self._tell)
-        watcher = SearchLines(study, self._tell, self._count)
+        watcher: Watcher = SearchLines(study, self._tell, self._count)
+        if setup.metrics is not None:
+            watcher = setup.metrics.watching(watcher)
         outcome, delivered = optimize(
             setup.settings,
             store,
@@ -141,10 +146,12 @@ class StudySearch:
                 follows_total=True,
                 daemon_id=setup.daemon_id,
             ),
-            setup.watch(store, study, watcher),
+            watcher,
             entry=setup.entry,
             owns_process=False,
             stopping=self._stopping,
+            announcer=setup.announcer,
+            meter=None if setup.metrics is None else setup.metrics.loop_waited,
         )
         missing = describe_delivery(study, delivered)
         # What a daemon that ends has not sent, the next one sends.

@@ -137,8 +137,8 @@ def _copies(table: sa.Table) -> list[Any]:
 
 @dataclass(frozen=True)
 class SlotHolder:
-    """A loop that may hold slots. `seconds_left` of its lease, negative after it has expired; `slots`: how
-    many it holds; `is_dead`: its process is known to be gone."""
+    """A loop that may hold slots. `seconds_left` of its lease, negative after it has expired;
+    `slots`: how many it holds; `is_dead`: its process is known to be gone."""
 
     study: str
     host: str

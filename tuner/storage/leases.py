@@ -4,7 +4,7 @@
 its own.
 """
 
-import contextlib
+import logging
 import os
 import socket
 import threading
@@ -22,6 +22,7 @@ from tuner.storage.schema import (
     STUDY_UUID,
     StudyKey,
     loops,
+    optuna_studies,
     optuna_study_attributes,
     slot_rows,
     studies,
@@ -30,6 +31,7 @@ from tuner.storage.store import Store, now
 from tuner.study.ends import StopReason
 from tuner.study.study_state import StudyState
 
+logger = logging.getLogger(__name__)
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
 NO_NUMBER = -1
@@ -74,11 +76,10 @@ def _open_lease(
 ) -> int:
     # Two loops with the same number would sample the same points.
     lock_study(connection, study.study_id)
+    keep_study(connection, study)
     own_row = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened_before := connection.execute(own_row).scalar()) is not None:
         return opened_before
-    if not study_exists(connection, study):
-        raise LeaseLost
     if is_closed(connection, study):
         raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
@@ -114,6 +115,15 @@ def study_exists(connection: sa.Connection, study: StudyKey) -> bool:
         studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, has_optuna_study()
     )
     return connection.execute(query).first() is not None
+
+
+def keep_study(connection: sa.Connection, study: StudyKey) -> None:
+    """Make sure that the study is there, until the transaction ends: what is written of one that
+    Optuna's own tools have deleted may stay for ever. Raises LeaseLost."""
+    query = sa.select(optuna_studies.c.study_id).where(optuna_studies.c.study_id == study.study_id)
+    connection.execute(query.with_for_update(read=True, key_share=True)).first()
+    if not study_exists(connection, study):
+        raise LeaseLost
 
 
 def has_optuna_study() -> sa.ColumnElement[bool]:
@@ -314,6 +324,15 @@ _LONGEST_SILENCE_S = 1800.0
 _JOIN_S = 5.0
 
 
+_failed_renewals = 0
+_counting = threading.Lock()
+
+
+def failed_renewals() -> int:
+    """How many renewals by LeaseKeepers of this process have failed."""
+    return _failed_renewals
+
+
 class LeaseKeeper:
     """Renews a lease, while it is entered, four times in the lease's duration: a sampler may take
     longer for one trial than a lease lasts. A loop that has not called `hear` for half an hour
@@ -350,5 +369,13 @@ class LeaseKeeper:
     def _renew(self) -> None:
         while not self._stopped.wait(self._lease.lasts_s / 4):
             if time.monotonic() - self._heard_at <= self._silence_s:
-                with contextlib.suppress(TunerError):
-                    renew_unless(self._store, self._lease, self._stopped.is_set)
+                self._renew_once()
+
+    def _renew_once(self) -> None:
+        global _failed_renewals
+        try:
+            renew_unless(self._store, self._lease, self._stopped.is_set)
+        except TunerError as error:
+            logger.info("a lease was not renewed: %s", error)
+            with _counting:
+                _failed_renewals += 1

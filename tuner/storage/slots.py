@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost, SlotLost
-from tuner.storage.leases import Lease, check, lapsed_loops, lock_study, study_exists
+from tuner.errors import SlotLost
+from tuner.storage.leases import Lease, check, keep_study, lapsed_loops, lock_study
 from tuner.storage.schema import (
     StudyKey,
     attempts,
@@ -106,8 +106,7 @@ def count_slots(connection: sa.Connection, study: StudyKey) -> int:
     LeaseLost for a study that was deleted."""
     # Two loops must not both add slot N+1.
     lock_study(connection, study.study_id)
-    if not study_exists(connection, study):
-        raise LeaseLost
+    keep_study(connection, study)
     return total_slots_in(connection, study)
 
 

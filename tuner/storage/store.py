@@ -176,6 +176,15 @@ class ReadOnlyStore(Store):
         _open.pop(id(self), None)
 
 
+def is_reachable(store: Store) -> bool:
+    """Whether the database answers now; it is asked once."""
+    try:
+        with store.reading() as connection:
+            return connection.scalar(sa.select(sa.literal(1))) == 1
+    except StorageError:
+        return False
+
+
 def fold_wal(url: URL) -> None:
     """Move the content of a SQLite file's `-wal` into the file itself. SQLite does so when the last
     connection closes; this is for when others stay open: those of other commands, of other threads

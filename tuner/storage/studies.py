@@ -196,6 +196,8 @@ def _forget_vanished(connection: sa.Connection) -> None:
     # One query: between two, another command may finish creating its study.
     vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_in_optuna()))
     for row in connection.execute(vanished).all():
+        # As each write of a loop does: in another order the two would wait for each other.
+        leases.lock_loops(connection, row)
         _delete_own_rows(connection, row)
 
 
@@ -291,6 +293,15 @@ def find_study(store: Store, name: str | None = None) -> StudyRow:
     if not rows:
         raise StudyError(f"{store.shown} holds no study; {how_to_create()}")
     return _newest_own(rows, store) if name is None else _by_name(rows, name, store)
+
+
+def study_with_uuid(store: Store, study_uuid: str) -> StudyRow | None:
+    """The study of that uuid, also with a damaged definition; None if there is none."""
+    if not is_identity(study_uuid):
+        return None
+    query = _select_studies().where(studies.c.uuid == study_uuid)
+    row = store.read(lambda connection: connection.execute(query).first())
+    return None if row is None else _study(row)
 
 
 def _by_name(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
@@ -431,12 +442,8 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 
 def _list_studies(connection: sa.Connection) -> list[StudySummary]:
-    state, study_id = state_of_trial(), optuna_trials.c.study_id
-    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
-    states: dict[int, dict[str, int]] = {}
-    for trials_study, name, count in connection.execute(counts):
-        states.setdefault(trials_study, {})[name] = count
-    scores, totals = _best_scores(connection), _totals(connection)
+    states, scores = trial_states(connection), best_scores(connection)
+    totals = _totals(connection)
     return [
         _summary(
             row,
@@ -448,13 +455,23 @@ def _list_studies(connection: sa.Connection) -> list[StudySummary]:
     ]
 
 
+def trial_states(connection: sa.Connection) -> dict[int, dict[str, int]]:
+    """How many trials of each study have which of Optuna's states, by Optuna's study id."""
+    state, study_id = state_of_trial(), optuna_trials.c.study_id
+    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
+    states: dict[int, dict[str, int]] = {}
+    for trials_study, name, count in connection.execute(counts):
+        states.setdefault(trials_study, {})[name] = count
+    return states
+
+
 def _totals(connection: sa.Connection) -> dict[int, int]:
     """How many trial slots each study has."""
     query = sa.select(slot_rows.c.study_id, sa.func.count()).group_by(slot_rows.c.study_id)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
+def best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
     value = finite_value()
     query = (
@@ -503,13 +520,16 @@ def delete_study(store: Store, study: StudyKey, even_while_searched: bool = Fals
 
 
 def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
-    # A report that a loop writes meanwhile would keep its trial from being deleted.
+    from tuner.storage import trial_rows  # it imports Optuna
+
+    # What a loop is writing is deleted too.
     leases.lock_loops(connection, study)
     lock_study(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
     if leases.study_exists(connection, study) or _has_same_name(connection, study):
-        _delete_optuna_rows(connection, study.study_id)
+        # Optuna's own deletion first loads every row of every trial.
+        trial_rows.delete_study(connection, study.study_id)
     _delete_own_rows(connection, study)
 
 
@@ -524,18 +544,6 @@ def _has_same_name(connection: sa.Connection, study: StudyKey) -> bool:
         sa.exists().where(marks.c.study_id == optuna_studies.c.study_id, marks.c.key == STUDY_UUID),
     )
     return connection.execute(query).first() is not None
-
-
-def _delete_optuna_rows(connection: sa.Connection, study_id: int) -> None:
-    """By plain SQL: Optuna's own deletion first loads every row of every trial."""
-    from optuna.storages._rdb.models import BaseModel
-
-    trial_ids = sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study_id)
-    for table in reversed(BaseModel.metadata.sorted_tables):
-        if "study_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.study_id == study_id))
-        elif "trial_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.trial_id.in_(trial_ids)))
 
 
 def _delete_own_rows(connection: sa.Connection, study: StudyKey) -> None:

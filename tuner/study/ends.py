@@ -165,6 +165,11 @@ class StopReason(StrEnum):
     """The study is paused: a daemon's search of it ends, one in the foreground waits."""
 
     @property
+    def in_words(self) -> str:
+        """Why the search has stopped, for people."""
+        return _STOPPED_BECAUSE[self]
+
+    @property
     def ends_trials(self) -> bool:
         """Whether running trials are put back at once. Otherwise they train to their end, and only
         no new one is begun."""
@@ -181,3 +186,15 @@ class StopReason(StrEnum):
         if self is StopReason.STOPPED:
             return TrialEnd.INTERRUPTED
         return TrialEnd(self.value) if self.ends_trials else TrialEnd.ERROR
+
+
+_STOPPED_BECAUSE = {
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.STOPPED: "another command asked it to stop",
+    StopReason.TIMEOUT: "the time limit is reached",
+    StopReason.TARGET: "the target is reached",
+    StopReason.PATIENCE: "the last trials brought no better score",
+    StopReason.ERRORS: "three trials in a row failed",
+    StopReason.DELETED: "the study is being deleted",
+    StopReason.PAUSED: "the study is paused",
+}

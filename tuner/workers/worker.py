@@ -30,7 +30,13 @@ from tuner.study.messages import (
     WorkerSetup,
 )
 from tuner.system.child_processes import end_with_children
-from tuner.system.logs import log_into_file_on_stderr, mask_output, move_output_to
+from tuner.system.logs import (
+    log_into_file_on_stderr,
+    logging_about,
+    mask_output,
+    move_output_to,
+    set_log_format,
+)
 from tuner.workers.base import EntryPoint, Session
 
 _LOOK_S = 0.05
@@ -83,7 +89,8 @@ def _run_trial(
         return reply
 
     try:
-        session.run(request, tell)
+        with logging_about(trial=getattr(request, "number", None)):
+            session.run(request, tell)
     except Exception as error:
         channel.send(session.failure(error))
 
@@ -133,6 +140,7 @@ def _serve_all(
         move_output_to(log)
     load_settings()  # the environment's passwords are known from here on
     mask_output()  # a network of the user's may print
+    set_log_format(setup.log_format)
     log_into_file_on_stderr()
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
