@@ -39,6 +39,8 @@ CALLS: dict[str, list[list[str]]] = {
     "study plot": [["history"], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
     "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
+    "worker": [["--processes", "0"]],
+    "worker list": [[], ["--json"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],
     "predict": [["s", "iris"], ["unknown", "iris"]],
     "evaluate": [["s", "iris"], ["unknown", "iris"]],
@@ -74,7 +76,8 @@ def commands(group: Any, *path: str) -> list[str]:
     """The words of all commands there are."""
     if not hasattr(group, "commands"):
         return [" ".join(path)]
-    own = [" ".join(path)] if group.invoke_without_command and path else []
+    # The name of such a group alone is a command too.
+    own = [" ".join(path)] if path and group.invoke_without_command else []
     return own + [
         leaf for name, each in group.commands.items() for leaf in commands(each, *path, str(name))
     ]

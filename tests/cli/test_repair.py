@@ -87,7 +87,8 @@ def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:
 
 def test_stop_asks_the_searches_that_run(tuner, store: Store) -> None:
     study = load_study(store)
-    assert tuner("study", "stop", "mine").out == "study mine: no search runs\n"
+    alone = "; daemons leave it alone until: tuner study resume mine\n"
+    assert tuner("study", "stop", "mine").out == f"study mine: no search runs{alone}"
     lease = leases.open_lease(store, study)
     done = tuner("study", "stop", "mine")
     assert (done.code, done.err) == (0, "")

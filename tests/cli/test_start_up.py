@@ -37,6 +37,8 @@ def test_help_needs_no_database_and_no_study(tmp_path) -> None:
         ["trial", "list"],
         ["trial", "show", "0"],
         ["optimize", "--help"],
+        ["worker", "--help"],
+        ["worker", "list"],
         ["compare", "--help"],
     ],
 )
@@ -58,6 +60,8 @@ COMMANDS = [
     ["study", "pause"],
     ["study", "resume"],
     ["study", "set"],
+    ["worker"],
+    ["worker", "list"],
     ["study", "watch"],
     ["study", "delete"],
     ["optimize"],
@@ -101,8 +105,8 @@ def test_help_has_an_example_of_the_command_itself(words, tuner):
 
 
 def _is_command(group):
-    callback = group.registered_callback
-    return callback is not None and callback.invoke_without_command is True
+    settings = (group.info, group.registered_callback)
+    return any(each and each.invoke_without_command is True for each in settings)
 
 
 def test_every_command_is_listed_above():
@@ -111,7 +115,7 @@ def test_every_command_is_listed_above():
     groups = {group.name: group.typer_instance for group in app.registered_groups}
     found = [[command.name] for command in app.registered_commands]
     for name, group in groups.items():
-        # A group may be a command too.
+        # The name of such a group alone is a command too.
         found += [[name]] if _is_command(group) else []
         found += [[name, command.name] for command in group.registered_commands]
     assert sorted(found) == sorted(COMMANDS)

@@ -78,6 +78,9 @@ def test_the_newest_come_first_and_a_page_too_far_is_the_last(
     assert [row.number for row in first.rows] == list(range(TRIALS + 1, TRIALS + 1 - 50, -1))
     assert (first.number, first.pages, first.matching, first.trials) == (1, 2, 72, 72)
     assert read_trial_page(store, study, page=99).rows == read_trial_page(store, study, page=2).rows
+    few, none = "score>0.5", "score>5"
+    assert read_trial_page(store, study, "", few, 99) == read_trial_page(store, study, "", few)
+    assert read_trial_page(store, study, "", none, 99).number == 1
 
 
 Check = Callable[[TrialRow], Any]

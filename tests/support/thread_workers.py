@@ -55,6 +55,10 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     return
 
 
+def keep_ready(entry: EntryPoint, processes: int) -> None:
+    """Threads start at once."""
+
+
 def open_workers(
     entry: EntryPoint,
     setup: WorkerSetup,
@@ -63,6 +67,7 @@ def open_workers(
     data_bytes: float | None = None,
     log: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    share: Callable[[], int] | None = None,
 ) -> "ThreadWorkers":
     return ThreadWorkers(processes or 1, entry, setup)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -15,7 +15,7 @@ from typer.models import Default
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
-from tuner.system.logs import log_to_stderr
+from tuner.system.logs import log_to_stderr, set_log_format
 from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
@@ -176,12 +176,20 @@ def root(
         bool, flag("--traceback", text="Print the Python traceback of an error too.")
     ] = False,
     verbose: Annotated[bool, flag("--verbose", text="Print on stderr what tuner does.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(
+            help="How messages on stderr and the log of a search are written: json is an object "
+            "in each line, with all that tuner does."
+        ),
+    ] = "text",
     version: Annotated[
         bool,
         flag("--version", text="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     context.with_resource(closing_databases())
+    set_log_format(log_format)
     log_to_stderr(verbose=verbose)
     remember_options(storage, tracking_uri)
     context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)

@@ -24,7 +24,7 @@ Total = Annotated[
         "--trials",
         help="The study's total number of trials, which tuner worker trains.",
         metavar="N",
-        show_default="as many as tuner optimize asks for",
+        show_default="unset: what a search asks for",
     ),
 ]
 DaemonTarget = Annotated[

@@ -6,6 +6,7 @@ through this module, which shows control characters as text (`\x1b`): none reach
 
 import csv
 import json
+import logging
 import math
 import re
 import sys
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
+from tuner.system.logs import log_format, log_message
 from tuner.values import clipped, format_number, parse_scalar, word
 
 # Control characters except newline and tab, marks that change the direction of text, line ends that
@@ -87,9 +89,14 @@ def wrap_line(line: str, width: int) -> str:
     return "\n".join([*lines, f"{margin}      {after}"] if after else lines)
 
 
-def complain(text: str) -> None:
-    """Print one line on stderr."""
-    print(f"tuner: {escape_controls(' '.join(text.split()))}", file=sys.stderr)
+def complain(text: str, is_error: bool = False, error: BaseException | None = None) -> None:
+    """Print one line on stderr. `is_error`: it is why the command ends; as JSON, with the traceback
+    of `error`."""
+    line = escape_controls(" ".join(text.split()))
+    if log_format() == "json":
+        log_message(line, logging.ERROR if is_error else logging.WARNING, error)
+    else:
+        print(f"tuner: {line}", file=sys.stderr)
 
 
 def terminal_width() -> int | None:

@@ -1,6 +1,7 @@
 """`tuner worker`: the daemon, and who is at work."""
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -10,13 +11,23 @@ from typing import Annotated
 import typer
 
 from tuner.cli.app import Json, Notify, NoTracking, new_typer, settings_of
+from tuner.system.logs import log_format
 
-app = new_typer("Take work from every study, or list who is at work.", needs_command=False)
+logger = logging.getLogger(__name__)
+
+app = new_typer(
+    "Train the trials of all studies of the database, until a signal ends it.\n\n"
+    "Example: tuner worker\n\n"
+    "It takes every study that has trials left (tuner study create --trials 100), those of a "
+    "higher priority first, on all cores, and waits for new ones. Ctrl-C or SIGTERM ends it within "
+    "a few seconds: running trials are put back, and any other worker goes on with them.",
+    needs_command=False,
+)
 
 
 class TimedLines:
-    """Prints lines with the time of day, from any thread. Where the output cannot be written, the
-    worker goes on."""
+    """Prints lines with the time of day, from any thread; where logs are JSON, they are records on
+    stderr instead. Where the output cannot be written, the worker goes on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,6 +35,9 @@ class TimedLines:
     def tell(self, line: str) -> None:
         from tuner.cli.output import say
 
+        if log_format() == "json":
+            logger.info("%s", line)
+            return
         with self._lock, contextlib.suppress(OSError, ValueError):
             say(f"{time.strftime('%H:%M:%S')} {line}")
 
@@ -76,7 +90,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Take work from every study of the database that has trials left, until a signal ends it."""
+    """Run the daemon, unless one of the group's commands was called."""
     if context.invoked_subcommand is not None:
         return
     from tuner.cli.database_access import open_database
@@ -103,3 +117,20 @@ def list_workers(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner worker list
     """
+    from tuner.cli.database_access import read_database
+    from tuner.cli.output import say, show_rows
+    from tuner.reports.worker_tables import short_worker_rows, worker_rows
+    from tuner.system.names import command, printable
+
+    store = read_database(context)
+    rows = [] if store is None else worker_rows(store)
+    if as_json:
+        show_rows(rows, as_json)
+        return
+    if not rows:
+        say(f"nobody is at work; to begin: {command('worker')}")
+        return
+    show_rows(short_worker_rows(rows), as_json)
+    for row in rows:
+        for name, reason in row["skipped"].items():
+            say(f"{printable(row['host'])} (pid {row['pid']}) skips {printable(name)}: {reason}")

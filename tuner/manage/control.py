@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 from tuner.errors import UsageError
+from tuner.manage.watching import describe_idleness
 from tuner.runner import Limits, most_trials, stop_searches
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -132,15 +133,15 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
     who, name = ", ".join(map(str, working)), in_command(study.name)
     resume = command("study", "resume", name)
     if state is StudyState.PAUSED:
-        return f"paused{f' ({who})' if who else ''}; to go on: {resume}"
+        asked = f"asked to pause: {who}" if who else "paused"
+        return f"{asked}; to go on: {resume}"
     if state is StudyState.STOPPED:
         asked = f"asked to stop: {who}" if who else "no search runs"
         return f"{asked}; daemons leave it alone until: {resume}"
     if working:
-        return f"goes on ({who})"
-    total = slots.total_slots(store, study) or 100
-    search = command("optimize", name, "--trials", total)
-    return f"may go on; nobody works on it: {search}, or as a service: {command('worker')}"
+        return f"goes on: {who}"
+    total, daemons = slots.total_slots(store, study), list_daemons(store)
+    return f"may go on; {describe_idleness(study.name, total, daemons)}"
 
 
 def next_command(store: Store, study: StudyRow) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tuner.errors import SpecError
 from tuner.reports.study_outlook import StudyOutlook
@@ -9,21 +10,32 @@ from tuner.storage import Store
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_overviews import StudyOverview, read_overviews
+from tuner.study.messages import Direction
+from tuner.study.spec import StudySpec
 from tuner.study.study_state import StudyState
 
 
 @dataclass(frozen=True)
+class StudyFacts:
+    """What a line says of a study's definition. `selects`: whether some trial is its best one."""
+
+    metric: str
+    direction: Direction
+    selects: bool
+    source: str
+    network: str
+
+
+@dataclass(frozen=True)
 class StudyLine:
-    """A study in one line. `best`: its best score. `damage`: what cannot be read of it; then only
-    its name and the time of its creation are known. `mark` changes as its trials begin and end."""
+    """A study in one line. `best`: its best score. `facts`: None for a definition that cannot be
+    read. `damage`: what cannot be read of it. `mark` changes as its trials begin and end."""
 
     study: StudyRow
     progress: StudyOutlook
+    facts: StudyFacts | None = None
     failed: int = 0
     best: float | None = None
-    metric: str = ""
-    source: str = ""
-    network: str = ""
     damage: str | None = None
     mark: str = ""
 
@@ -76,19 +88,29 @@ def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:
         running=counts.get("claimed", 0) if own_loops else 0,
         loops=own_loops,
     )
-    try:
-        spec = study.spec
-    except SpecError as error:
-        return StudyLine(study, progress, damage=study.damage or str(error.__cause__ or error))
-    best = overview.highest if spec.direction == "maximize" else overview.lowest
+    facts = _facts(study.definition)
+    if isinstance(facts, str):
+        return StudyLine(study, progress, damage=study.damage or facts)
+    best = overview.highest if facts.direction == "maximize" else overview.lowest
     return StudyLine(
         study,
         progress,
+        facts,
         failed=overview.states.get("FAIL", 0),
-        best=best if spec.selects else None,
-        metric=spec.metric,
-        source=spec.data_source,
-        network=spec.space.network,
+        best=best if facts.selects else None,
         damage=study.damage,
         mark=repr(sorted(overview.states.items())),
+    )
+
+
+# A definition never changes, and takes 1 ms to read.
+@lru_cache(maxsize=1000)
+def _facts(definition: str) -> StudyFacts | str:
+    """What a line says of a definition; what is wrong with one that cannot be read."""
+    try:
+        spec = StudySpec.from_json(definition)
+    except SpecError as error:
+        return str(error)
+    return StudyFacts(
+        spec.metric, spec.direction, spec.selects, spec.data_source, spec.space.network
     )

@@ -39,6 +39,7 @@ from tuner.study.messages import (
     Suggest,
     TrialRequest,
 )
+from tuner.system.logs import logging_about
 from tuner.system.names import command, in_command
 from tuner.workers import Workers
 
@@ -219,7 +220,8 @@ class Loop:
         attempt = running.slot.attempt
         if attempt > 1:  # somebody may have stopped it while it waited
             self._orders_at = 0.0
-        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
 
     # What workers say
@@ -282,7 +284,10 @@ class Loop:
         return decision
 
     def _has_surplus(self) -> bool:
-        """Whether more trials run than may, without those that are about to leave."""
+        """Whether more trials run than may, without those that are about to leave. A function that
+        trains by itself may keep no checkpoint: its trials are left to end."""
+        if self._writer.spec.function_kind.trains:
+            return False
         staying = sum(running.leaves_as is None for running in self._running.values())
         return staying > self._may_train()
 
@@ -353,7 +358,8 @@ class Loop:
         running = self._running.pop(worker)
         self._status.workers[worker] = WorkerStatus()
         self._status.ended[end] = self._status.ended.get(end, 0) + 1
-        logger.info("trial %d ended: %s, score %s", running.number, end, value)
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _let_go(self, worker: int) -> None:
@@ -463,10 +469,13 @@ class Loop:
             self._tell_pause()
 
     def _tell_pause(self) -> None:
-        name = in_command(self._writer.study.study_name)
-        resume = command("study", "resume", name)
-        self._status.note = f"paused; to go on: {resume}" if self._orders.paused else ""
-        self._stage(self._status.note or "the study goes on")
+        if not self._orders.paused:
+            self._status.note = ""
+            self._stage("the study goes on")
+            return
+        resume = command("study", "resume", in_command(self._writer.study.study_name))
+        self._status.note = f"paused; to go on: {resume}"
+        self._stage(f"waiting, because the study is paused (to go on: {resume})")
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

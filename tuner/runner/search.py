@@ -53,14 +53,16 @@ from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
-from tuner.system.logs import log_to_file
-from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
+from tuner.system.logs import log_format, log_to_file, logging_about
+from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import EntryPoint, Workers, back_end
 
 logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
-    "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
+    "tuner.training.session:open_session",
+    preload=("tuner.networks", "tuner.training.session", "tuner.training.warming"),
+    warm_up="tuner.training.warming:warm_up",
 )
 # For functions that train by themselves: no TensorFlow, unless the user's file imports it.
 FUNCTIONS = EntryPoint(
@@ -68,6 +70,8 @@ FUNCTIONS = EntryPoint(
     preload=("tuner.functions.function_session", "tuner.workers.worker"),
 )
 _DELIVERY_S = 120.0
+# So long the tracker of a daemon's search leaves the machine to the first trials.
+_TRACKER_AFTER_S = 4.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.
 _DATABASE_S = 600.0
 
@@ -163,7 +167,7 @@ def optimize(
         owns_process=owns_process,
         meter=meter,
     )
-    with _listed(study, search.stopping):
+    with _listed(study, search.stopping), logging_about(study=study.name):
         outcome, delivered = search.run()
     if options.daemon_id is not None and outcome.reason in _ENOUGH:
         set_state(store, study, StudyState.STOPPED)
@@ -283,6 +287,7 @@ class _Search:
             data_bytes=self.options.data_memory_bytes,
             log=log,
             tell=self.stage,
+            share=self.options.share,
         )
         with log_to_file(log):
             logger.info(
@@ -307,6 +312,7 @@ class _Search:
             memory_bytes=self.options.trial_memory_bytes,
             lanes=self._lanes(),
             study=StudyOrigin(self.study.name, self.study.uuid),
+            log_format=log_format(),
         )
 
     def _lanes(self) -> int:
@@ -317,11 +323,9 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        try:
-            with self.store.asking_optuna():
-                outcome = self._loop(workers).run()
-        finally:
-            self.stopping.over = True
+        with self.store.asking_optuna():
+            outcome = self._loop(workers).run()
+        self.stopping.over = True
         self.watcher.loop_ended(outcome)
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",
@@ -372,18 +376,24 @@ class _Search:
         )
 
     @contextmanager
-    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
+    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | LateTracker | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
         if not self.options.tracking:
             yield None
             return
-        tracker = start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        def start() -> TrackerProcess:
+            return start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        # A daemon's first report comes soon after a study was created.
+        is_daemons = self.options.daemon_id is not None
+        tracker = LateTracker(start, _TRACKER_AFTER_S) if is_daemons else start()
         try:
             yield tracker
         finally:
             tracker.kill()
 
-    def _deliver(self, tracker: TrackerProcess | None) -> Delivered | None:
+    def _deliver(self, tracker: TrackerProcess | LateTracker | None) -> Delivered | None:
         if tracker is None:
             return None
         self.stage("sending what is left to MLflow")

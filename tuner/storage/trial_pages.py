@@ -1,7 +1,8 @@
 """A study's trials page by page: sorted and filtered in SQL, for tables of many thousands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from tuner.storage.trials import TrialRow, read_by_ids
 from tuner.values import clipped, join_names, suggest_names, word
 
 PAGE_TRIALS = 50
-NEWEST_FIRST = "-trial"
+NEWEST_FIRST, OLDEST_FIRST = "-trial", "trial"
 _SHOWN_CHARACTERS = 40
 
 
@@ -37,7 +38,7 @@ class TrialPage:
 
     @property
     def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_TRIALS))
+        return _pages(self.matching)
 
 
 def read_trial_page(
@@ -51,38 +52,82 @@ def read_trial_page(
     return store.read(_read_page, study, sort or NEWEST_FIRST, terms, page)
 
 
+def find_trial_ids(
+    store: Store, study: StudyRow, sort: str = "", filter_text: str = ""
+) -> list[int]:
+    """The ids of all trials that meet the filter, in that order; by number where none is given. The
+    texts are those of `read_trial_page`."""
+    terms = parse_filter(filter_text)
+
+    def read(connection: sa.Connection) -> list[int]:
+        query, *_ = _select(connection, study, sort or OLDEST_FIRST, terms)
+        return list(connection.execute(query).scalars())
+
+    return store.read(read)
+
+
 def _read_page(
     connection: sa.Connection, study: StudyRow, sort: str, terms: list[Term], page: int
 ) -> TrialPage:
-    columns = trial_columns(connection, study)
-    name, is_descending = parse_name(sort.removeprefix("-") or "-"), sort.startswith("-")
-    column = _find(columns, name, study)
-    conditions = [_find(columns, term.name, study).condition(term) for term in terms]
-    of_study = optuna_trials.c.study_id == study.study_id
-    trials = _count(connection, of_study)
-    matching = _count(connection, of_study, *conditions) if conditions else trials
-    last = max(1, -(-matching // PAGE_TRIALS))
-    number = min(max(1, page), last)
-    order = column.order.desc() if is_descending else column.order.asc()
-    by_age = optuna_trials.c.trial_id
-    query = (
-        sa.select(optuna_trials.c.trial_id)
-        .where(of_study, *conditions)
-        .order_by(order.nulls_last(), by_age.desc() if is_descending else by_age.asc())
-        .limit(PAGE_TRIALS)
-        .offset((number - 1) * PAGE_TRIALS)
-    )
+    query, columns, column = _select(connection, study, sort, terms)
+    trials = _count(connection, optuna_trials.c.study_id == study.study_id)
+    if terms:
+        number, matching, trial_ids = _matching(connection, query, page)
+    else:
+        number, matching = min(max(1, page), _pages(trials)), trials
+        trial_ids = connection.execute(_part(query, number)).scalars().all()
     return TrialPage(
-        rows=read_by_ids(connection, study, connection.execute(query).scalars().all()),
-        columns=[column.name for column in columns.values() if column.is_shown],
-        params=[column.param for column in columns.values() if column.is_shown and column.param],
-        column=name,
-        is_descending=is_descending,
+        rows=read_by_ids(connection, study, trial_ids),
+        columns=[column.name for column in columns],
+        params=[column.param for column in columns if column.param],
+        column=column.name,
+        is_descending=sort.startswith("-"),
         terms=terms,
         number=number,
         matching=matching,
         trials=trials,
     )
+
+
+def _select(
+    connection: sa.Connection, study: StudyRow, sort: str, terms: list[Term]
+) -> tuple[sa.Select[Any], list[TrialColumn], TrialColumn]:
+    """The ids of the trials that meet the terms, sorted; the columns of the table; and the one that
+    it is sorted by. Trials without a value come last."""
+    columns = trial_columns(connection, study)
+    is_descending = sort.startswith("-")
+    column = _find(columns, parse_name(sort.removeprefix("-") or "-"), study)
+    order = column.order.desc() if is_descending else column.order.asc()
+    age = optuna_trials.c.trial_id
+    query = (
+        sa.select(optuna_trials.c.trial_id)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(*(_find(columns, term.name, study).condition(term) for term in terms))
+        .order_by(order.nulls_last(), age.desc() if is_descending else age.asc())
+    )
+    return query, [each for each in columns.values() if each.is_shown], column
+
+
+def _matching(
+    connection: sa.Connection, query: sa.Select[Any], page: int
+) -> tuple[int, int, Sequence[int]]:
+    """The page's number, how many trials the query selects, and the ids of the page's. One query
+    for both: a filter may have to look at every trial."""
+    counted = query.add_columns(sa.func.count().over().label("matching"))
+    rows = connection.execute(_part(counted, max(1, page))).all()
+    if not rows and page > 1:
+        matching = connection.execute(_part(counted, 1)).all()
+        page = _pages(matching[0].matching if matching else 0)
+        rows = connection.execute(_part(counted, page)).all()
+    return max(1, page), rows[0].matching if rows else 0, [row.trial_id for row in rows]
+
+
+def _part(query: sa.Select[Any], page: int) -> sa.Select[Any]:
+    return query.limit(PAGE_TRIALS).offset((page - 1) * PAGE_TRIALS)
+
+
+def _pages(trials: int) -> int:
+    return max(1, -(-trials // PAGE_TRIALS))
 
 
 def _count(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> int:

@@ -119,6 +119,11 @@ def stream_trials(
     trial_ids = store.read(
         lambda connection: connection.execute(query.limit(limit)).scalars().all()
     )
+    yield from stream_by_ids(store, study, trial_ids)
+
+
+def stream_by_ids(store: Store, study: StudyRow, trial_ids: Sequence[int]) -> Iterator[TrialRow]:
+    """The same for trials with these ids, in that order."""
     for start in range(0, len(trial_ids), _PAGE):
         yield from store.read(read_by_ids, study, trial_ids[start : start + _PAGE])
 

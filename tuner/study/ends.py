@@ -108,6 +108,11 @@ class TrialEnd(StrEnum):
         return self in (TrialEnd.WORKER_LOST, TrialEnd.LOST)
 
     @property
+    def is_put_back_on_purpose(self) -> bool:
+        """Whether the trial goes on later, and nothing went wrong."""
+        return self.fate is Fate.PUT_BACK and not (self.counts_as_loss or self.next_is_alone)
+
+    @property
     def next_is_alone(self) -> bool:
         """Whether the next attempt has a process to itself, which shows if it is the cause."""
         return self in (TrialEnd.WORKER_LOST, TrialEnd.SHARED_LOSS)

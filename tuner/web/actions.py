@@ -18,8 +18,10 @@ from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.study_control import stop_trial
 from tuner.storage.trials import retry
 from tuner.study.study_state import StudyState
+from tuner.system.names import printable
 from tuner.values import shown
 from tuner.web.page_rendering import redirect
+from tuner.web.parts import part
 from tuner.web.trial_table import Opened
 
 router = APIRouter()
@@ -27,8 +29,6 @@ router = APIRouter()
 Form = Mapping[str, str]
 StudyAction = Callable[[Store, StudyRow, Form], str]
 TrialAction = Callable[[Store, StudyRow, int], str]
-
-MOST_ADDED = 1_000_000
 
 
 async def form_of(request: Request) -> Form:
@@ -53,8 +53,6 @@ def _add_trials(store: Store, study: StudyRow, form: Form) -> str:
     check_is_search(study, "adding trials")
     more = whole_number(form, "more", "the number of trials to add")
     Limits.check_count("the number of trials to add", more)
-    if more > MOST_ADDED:
-        raise UsageError(f"at most {MOST_ADDED:,} trials can be added at once, got {more:,}")
     before = slots.total_slots(store, study)
     total = slots_wanted(store, study, trials=None, more=more)
     if total - before < more:
@@ -97,6 +95,14 @@ TRIAL_ACTIONS: dict[str, TrialAction] = {
     "retry": _retry,
     "stop": _stop_trial,
 }
+
+
+@router.get("/studies/{uuid}/actions")
+def show_actions(request: Request, opened: Opened) -> Response:
+    """The buttons that suit the study as it is now."""
+    _, study = opened
+    heading = f"Change study {printable(study.name)}"
+    return part(request, "study_actions.html", heading, study=study)
 
 
 @router.post("/studies/{uuid}/actions/{name}")

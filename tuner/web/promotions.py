@@ -22,6 +22,7 @@ from tuner.settings import Settings, child_environment
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.system.logs import without_secrets
+from tuner.system.names import is_valid
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.trial_table import Opened
@@ -32,7 +33,7 @@ _END_S = 5.0
 
 
 @dataclass
-class Promotion:
+class PromotionRun:
     """One run of `tuner promote`. `lines`: what it has said so far."""
 
     trial: int
@@ -55,29 +56,27 @@ class Promotion:
         self.process.wait()
 
 
-class Promotions:
+class PromotionRuns:
     """The latest promotion of each study. They end with the server; the same promotion goes on
     with the network that was trained."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, Promotion] = {}
+        self._latest: dict[str, PromotionRun] = {}
         self._lock = threading.Lock()
 
-    def of(self, study: StudyRow) -> Promotion | None:
+    def of(self, study: StudyRow) -> PromotionRun | None:
         return self._latest.get(study.uuid)
 
     def start(
         self, settings: Settings, study: StudyRow, trial: int, name: str, replaces: bool
-    ) -> Promotion:
+    ) -> PromotionRun:
         """Raises StudyError while another promotion of the study runs."""
         with self._lock:
             latest = self._latest.get(study.uuid)
             if latest is not None and latest.is_running:
                 raise StudyError(f"trial {latest.trial} of this study is being promoted: wait")
-            words = ["promote", "--trial", str(trial), *(["--name", name] if name else [])]
-            words += [*["--replace"] * replaces, "--", study.name]
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuner", *words],
+                [sys.executable, "-P", "-m", "tuner", *_words(study, trial, name, replaces)],
                 env=child_environment(settings) | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -86,7 +85,7 @@ class Promotions:
                 errors="replace",
                 start_new_session=True,
             )
-            promotion = self._latest[study.uuid] = Promotion(trial, process)
+            promotion = self._latest[study.uuid] = PromotionRun(trial, process)
         threading.Thread(target=promotion.read, daemon=True).start()
         return promotion
 
@@ -102,6 +101,15 @@ class Promotions:
                     process.wait(_END_S)
 
 
+def _words(study: StudyRow, trial: int, name: str, replaces: bool) -> list[str]:
+    """The command, which its own messages repeat. A study of an earlier version may be called as
+    an option is."""
+    named = [study.name] if is_valid(study.name) else []
+    options = ["--trial", str(trial), *([f"--name={name}"] if name else [])]
+    words = ["promote", *named, *options, *["--replace"] * replaces]
+    return words if named else [*words, "--", study.name]
+
+
 @asynccontextmanager
 async def _promoting(app: FastAPI) -> AsyncIterator[None]:
     try:
@@ -110,11 +118,11 @@ async def _promoting(app: FastAPI) -> AsyncIterator[None]:
         promotions_of(app).close()
 
 
-def promotions_of(app: FastAPI) -> Promotions:
+def promotions_of(app: FastAPI) -> PromotionRuns:
     """The application's promotions."""
     if not hasattr(app.state, "promotions"):
-        app.state.promotions = Promotions()
-    promotions: Promotions = app.state.promotions
+        app.state.promotions = PromotionRuns()
+    promotions: PromotionRuns = app.state.promotions
     return promotions
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,12 @@ def serve(
             )
         lines = _lines(setup)
         server = _Server(_config(app, wish), lambda: say("\n".join(lines)))
-        try:
+        # It raises the signal that has ended it once more.
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            say("stopped")
-            return
-    raise TunerError("the page has stopped unexpectedly")
+    if not server.started:
+        raise TunerError("the page could not be started, for the reason above")
+    say("stopped")
 
 
 class _Server(uvicorn.Server):
@@ -91,12 +92,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # From now on its lines are about odd requests and streams that it ends: not for the
+            # user. What fails is logged by the application.
+            logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
             self._on_start()
 
 
 def _config(app: Any, wish: Wish) -> uvicorn.Config:
-    # Its lines about odd requests are not for the user; what fails is logged by the application.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     return uvicorn.Config(
         app,
         log_config=None,
@@ -214,8 +217,8 @@ def _listening(wish: Wish) -> socket.socket:
     if not 0 <= wish.port <= _LAST_PORT:
         raise UsageError(f"--port must be from 0 to {_LAST_PORT}, got {wish.port}")
     try:
-        found = socket.getaddrinfo(wish.host, wish.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(wish.host, wish.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"--host {wish.host} is no address of this machine") from error
     listener = socket.socket(family, kind, protocol)

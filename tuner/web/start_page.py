@@ -28,13 +28,14 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Shown:
-    """A study as the table shows it. `gain`: its best score less its baseline's, with a sign."""
+    """A study as the table shows it. `gain`: its best score less its baseline's, with a sign; ""
+    where it has none."""
 
     line: StudyLine
     name: str
     badge: str
+    best: float | None = None
     gain: str = ""
-    is_better: bool = False
 
 
 @router.get("/")
@@ -91,15 +92,16 @@ def _lines(request: Request, store: Store) -> list[StudyLine]:
 def _shown(request: Request, store: Store, line: StudyLine) -> Shown:
     badge = "bad" if line.damage else BADGES.get(line.progress.state_word, "")
     name = printable(line.study.name)
-    baseline = None if line.damage or line.best is None else _baseline(request, store, line)
-    if line.best is None or baseline is None:
+    if line.damage or line.facts is None or line.best is None:
         return Shown(line, name, badge)
-    gain = line.best - baseline
+    direction, baseline = line.facts.direction, _baseline(request, store, line)
+    if baseline is None:
+        return Shown(line, name, badge, line.best)
+    # Read later than the line, the baseline may have ended since; it is one of the trials.
+    best = min(line.best, baseline, key=lambda score: rank(score, direction))
+    gain = best - baseline
     sign = "±" if gain == 0 else "+" if gain > 0 else "−"
-    is_better = rank(line.best, line.study.spec.direction) < rank(
-        baseline, line.study.spec.direction
-    )
-    return Shown(line, name, badge, sign + format_number(abs(gain)), is_better)
+    return Shown(line, name, badge, best, sign + format_number(abs(gain)))
 
 
 def _baseline(request: Request, store: Store, line: StudyLine) -> float | None:

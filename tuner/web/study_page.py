@@ -24,6 +24,7 @@ from tuner.storage.trials import count_ends
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
 from tuner.values import clipped
+from tuner.web import tool_links
 from tuner.web.figures import kept_results, plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
@@ -72,6 +73,8 @@ def show_study(study: OpenedStudy, request: Request) -> Response:
         name=printable(row.name),
         figures=_figures(row),
         plotly=plotly_address(),
+        in_mlflow=tool_links.study_in_mlflow(row.uuid),
+        in_dashboard=tool_links.study_in_dashboard(row.uuid),
         **_now(request, store, row),
     )
 

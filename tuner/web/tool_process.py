@@ -35,7 +35,7 @@ def serve_mlflow(socket: str) -> None:
     runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _SocketServer(ThreadingMixIn, WSGIServer):
     """A WSGI server on a Unix socket."""
 
     address_family = AF_UNIX
@@ -67,7 +67,7 @@ def serve_dashboard(socket: str) -> None:
     # Closing moves SQLite's -wal into the file.
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(store):
         name_objectives(store)
-        with _Server(socket, _Handler) as server:  # type: ignore[arg-type]
+        with _SocketServer(socket, _Handler) as server:  # type: ignore[arg-type]
             server.set_app(wsgi(store.optuna))
             server.serve_forever()
 

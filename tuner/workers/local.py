@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, resource_tracker, util
@@ -52,7 +53,7 @@ from tuner.system.machine import (
 from tuner.system.names import command
 from tuner.system.temporary_folders import lock_folder, own_servers_folder
 from tuner.workers.base import EntryPoint
-from tuner.workers.worker import worker_main
+from tuner.workers.worker import ready_main, worker_main
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ _RELAUNCH_S = 10.0
 # The path of a socket has up to 107 bytes; multiprocessing's own two names take 33 of them.
 _MAX_TEMPORARY_PATH_BYTES = 72
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+# A process that is needed no longer ends after so long: another may be needed soon.
+_SURPLUS_S = 15.0
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Several searches may run in threads of this process. The fork server, the environment, the
 # streams and the main module, which change while a process is started, belong to all of them.
@@ -140,6 +143,7 @@ def open_workers(
     data_bytes: float | None = None,
     log: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    share: Callable[[], int] | None = None,
 ) -> "LocalWorkers":
     """See `base.BackEnd.open_workers`. By default: a process for each GPU, else for each core."""
     usable_gpus = gpus()  # where there are any, asking takes as long as the fork server's imports
@@ -154,18 +158,20 @@ def open_workers(
         budget_bytes=data_bytes or data_budget_bytes(count),
         threads=threads_a_worker(count),
     )
-    return LocalWorkers(count, entry, setup, usable_gpus, log)
+    return LocalWorkers(count, entry, setup, usable_gpus, log, share)
 
 
 @dataclass
 class _Process:
     """`connections`: one for each of its workers. `busy`: the workers whose trial has not ended.
     `trials`: how many it was given. `log_start`: the size of the log when it got the latest.
-    `first_rss`: its memory in bytes after its first trial, 0 before."""
+    `first_rss`: its memory in bytes after its first trial, 0 before. `gpu`: the one it computes on,
+    None without one."""
 
     process: ForkServerProcess
     connections: list[Connection]
     lifeline: Connection
+    gpu: int | None = None
     opened: bool = False
     trials: int = 0
     log_start: int = 0
@@ -183,8 +189,100 @@ class _Process:
         self.hang_up()
 
     def hang_up(self) -> None:
+        _leave_gpu(self.gpu)
         for connection in (*self.connections, self.lifeline):
             connection.close()
+
+
+# How many worker processes of this process' searches compute on each GPU.
+_on_gpu: Counter[int] = Counter()
+
+
+def _take_gpu(gpus: tuple[int, ...]) -> int | None:
+    """The GPU with the fewest processes; None where there is none."""
+    with _starting:
+        gpu = min(gpus, key=lambda number: _on_gpu[number], default=None)
+        if gpu is not None:
+            _on_gpu[gpu] += 1
+        return gpu
+
+
+def _leave_gpu(gpu: int | None) -> None:
+    if gpu is not None:
+        with _starting:
+            _on_gpu[gpu] -= 1
+
+
+@dataclass
+class _Ready:
+    """A process that waits to become a worker."""
+
+    entry: EntryPoint
+    process: ForkServerProcess
+    connection: Connection
+    lifeline: Connection
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(5)
+        self.connection.close()
+        self.lifeline.close()
+
+
+_ready: list[_Ready] = []
+
+
+def keep_ready(entry: EntryPoint, processes: int) -> None:
+    """See `base.BackEnd.keep_ready`. With a GPU nothing is gained: which one a process takes is
+    known once it is needed."""
+    with _starting:
+        for each in [each for each in _ready if not each.process.is_alive()]:
+            _ready.remove(each)
+        while len(_ready) > processes:
+            _ready.pop().end()
+        while entry.warm_up and not gpus() and len(_ready) < processes:
+            _ready.append(_begin_ready(entry))
+
+
+def _begin_ready(entry: EntryPoint) -> _Ready:
+    """Raises WorkerError."""
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    their_lifeline, our_lifeline = context.Pipe(duplex=False)
+    process = context.Process(
+        target=ready_main, args=(entry, theirs, their_lifeline), name="tuner-ready", daemon=True
+    )
+    try:
+        _start(process, entry, None)
+    except (EOFError, OSError) as error:
+        raise WorkerError(_why_not_started(error)) from error
+    finally:
+        theirs.close()
+        their_lifeline.close()
+    return _Ready(entry, process, ours, our_lifeline)
+
+
+def _start(process: ForkServerProcess, entry: EntryPoint, log: Path | None) -> None:
+    """Have the fork server start a process. Raises EOFError and OSError."""
+    with _starting:
+        if not _has_server():
+            _start_server(entry, log)
+        with libraries_first(), _no_main_module():
+            process.start()
+        # Before it starts another one, multiprocessing asks each process that it knows how it
+        # ended, and only one thread may ask.
+        multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+
+
+def _take_ready(entry: EntryPoint, message: object) -> _Ready | None:
+    """A process that waits and has been given the message; None where there is none."""
+    with _starting:
+        for each in [each for each in _ready if each.entry == entry]:
+            _ready.remove(each)
+            with contextlib.suppress(OSError):
+                each.connection.send(message)
+                return each
+    return None
 
 
 def _kill(processes: list[_Process]) -> None:
@@ -196,7 +294,8 @@ def _kill(processes: list[_Process]) -> None:
 
 class LocalWorkers:
     """`processes` with `setup.lanes` workers each. What they and their fork server print, native
-    code included, goes to the file `log`."""
+    code included, goes to the file `log`. `share`: how many workers are needed now; only so many
+    processes are started, and those beyond it end after a while."""
 
     def __init__(
         self,
@@ -205,6 +304,7 @@ class LocalWorkers:
         setup: WorkerSetup,
         gpus: tuple[int, ...] = (),
         log: Path | None = None,
+        share: Callable[[], int] | None = None,
     ) -> None:
         self.lanes = setup.lanes
         self.count = processes * self.lanes
@@ -212,19 +312,37 @@ class LocalWorkers:
         self._entry, self._setup, self._gpus = entry, setup, gpus
         self._failed_starts, self._has_worked = 0, False
         self._context = multiprocessing.get_context("forkserver")
+        # The first ones of all: others are not needed now.
         self._processes: list[_Process] = []
+        self._share = share or (lambda: self.count)
+        self._needed_at = 0.0
         # Messages still to be returned by `wait`: the trials that shared a process that was ended.
         self._lost: dict[int, Lost] = {}
 
     def start(self) -> None:
         warm(self._entry, self._log_file)
-        for number in range(self.count // self.lanes):
-            self._processes.append(self._spawn(number))
+        self._start_needed(at_least=1)
+
+    def _start_needed(self, at_least: int = 0) -> None:
+        """Start the processes that the share asks for; end an idle one that it has not asked for
+        during a while."""
+        share = max(at_least, min(self._share(), self.count))
+        needed, clock = math.ceil(share / self.lanes), time.monotonic()
+        while len(self._processes) < needed:
+            self._processes.append(self._spawn(len(self._processes)))
+        if len(self._processes) <= needed:
+            self._needed_at = clock
+        elif clock - self._needed_at > _SURPLUS_S and not self._processes[-1].busy:
+            self._processes.pop().end()
 
     def _spawn(self, number: int) -> _Process:
+        if self.lanes == 1 and not self._gpus:
+            ready = _take_ready(self._entry, (self._setup, self._log_file))
+            if ready is not None:
+                return _Process(ready.process, [ready.connection], ready.lifeline)
         pipes = [self._context.Pipe() for _ in range(self.lanes)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
-        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        gpu = _take_gpu(self._gpus)
         their_ends = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
@@ -241,7 +359,7 @@ class LocalWorkers:
         self._start_process(process)
         for end in (*their_ends, their_lifeline):
             end.close()
-        return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
+        return _Process(process, [our_end for our_end, _ in pipes], our_lifeline, gpu)
 
     def _start_process(self, started: ForkServerProcess) -> None:
         """Have the fork server start a process. The server may have died since it was last needed,
@@ -249,14 +367,7 @@ class LocalWorkers:
         deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with _starting:
-                    if not _has_server():
-                        _start_server(self._entry, self._log_file)
-                    with libraries_first(), _no_main_module():
-                        started.start()
-                    # Before it starts another one, multiprocessing asks each process that it knows
-                    # how it ended, and only one thread may ask.
-                    multiprocessing.process._children.discard(started)  # type: ignore[attr-defined]
+                _start(started, self._entry, self._log_file)
                 return
             except (EOFError, OSError) as error:
                 if time.monotonic() >= deadline:
@@ -276,10 +387,17 @@ class LocalWorkers:
     def _of(self, worker: int) -> _Process:
         return self._processes[worker // self.lanes]
 
+    @property
+    def _started(self) -> int:
+        """How many workers have a process: the first ones."""
+        return len(self._processes) * self.lanes
+
     def _connection(self, worker: int) -> Connection:
         return self._of(worker).connections[worker % self.lanes]
 
     def takes(self, worker: int) -> bool:
+        if worker >= self._started:
+            return False
         process = self._of(worker)
         return process.opened and not self._is_outgrown(process)
 
@@ -307,7 +425,7 @@ class LocalWorkers:
 
     def recycle(self) -> list[int]:
         recycled: list[int] = []
-        for first in range(0, self.count, self.lanes):
+        for first in range(0, self._started, self.lanes):
             process = self._of(first)
             if process.opened and not process.busy and self._is_outgrown(process):
                 logger.info("the process of worker %d has grown, and is replaced", first)
@@ -331,7 +449,8 @@ class LocalWorkers:
         if self._lost:
             lost, self._lost = self._lost, {}
             return list(lost.items())
-        connections = {self._connection(worker): worker for worker in range(self.count)}
+        self._start_needed()
+        connections = {self._connection(worker): worker for worker in range(self._started)}
         messages: list[tuple[int, Message]] = []
         for ready in wait(list(connections), timeout_s):
             worker = connections[cast(Connection, ready)]

@@ -17,8 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuner.system.names import command
 
 MOST_BODY_BYTES = 2**20
-# Of other programs, which take files.
-LARGE_BODIES = ("/mlflow/", "/api/", "/artifacts/")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -33,7 +31,8 @@ _POLICY = {
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
 }
-# A route that sets one of these itself keeps its own.
+# A route that sets one of these itself keeps its own. No Strict-Transport-Security: it would hold
+# for all ports of the host, and so for programs that speak no TLS.
 _HEADERS = {
     "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "cache-control": "no-store",
@@ -41,11 +40,9 @@ _HEADERS = {
     "x-frame-options": "DENY",
     # Not no-referrer: browsers would send "Origin: null" with our own forms.
     "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-_TRANSPORT = "max-age=31536000"
 
 log = logging.getLogger(__name__)
 
@@ -110,13 +107,10 @@ class CheckRequests:
     gives every answer its headers, and reports what a route did not expect in one line.
     `answered` is told each status."""
 
-    def __init__(
-        self, app: ASGIApp, hosts: HostRule, secure: bool, answered: Callable[[int], None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, hosts: HostRule, answered: Callable[[int], None]) -> None:
         self._app = app
         self._answered = answered
         self._hosts = hosts
-        self._headers = _HEADERS | ({"strict-transport-security": _TRANSPORT} if secure else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,7 +125,7 @@ class CheckRequests:
                 started = True
                 self._answered(message["status"])
                 headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
+                for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -140,7 +134,7 @@ class CheckRequests:
         if refusal is not None:
             return await refusal(scope, receive, send_with_headers)
         try:
-            await self._app(scope, _limited(receive, _most_bytes(scope)), send_with_headers)
+            await self._app(scope, _limited(receive), send_with_headers)
         except _BodyTooLarge:
             if not started:
                 await _too_large()(scope, receive, send_with_headers)
@@ -165,7 +159,7 @@ class CheckRequests:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return _plain("400: the length of the request cannot be read", 400)
-        return _too_large() if int(length) > _most_bytes(scope) else None
+        return _too_large() if int(length) > MOST_BODY_BYTES else None
 
 
 def _is_from_elsewhere(scope: Scope, headers: Headers) -> bool:
@@ -182,11 +176,7 @@ class _BodyTooLarge(Exception):
     """A body without a length has grown too large."""
 
 
-def _most_bytes(scope: Scope) -> float:
-    return float("inf") if scope["path"].startswith(LARGE_BODIES) else MOST_BODY_BYTES
-
-
-def _limited(receive: Receive, most_bytes: float) -> Receive:
+def _limited(receive: Receive) -> Receive:
     """Raises _BodyTooLarge once a body has more bytes."""
     received = 0
 
@@ -194,7 +184,7 @@ def _limited(receive: Receive, most_bytes: float) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > most_bytes:
+        if received > MOST_BODY_BYTES:
             raise _BodyTooLarge
         return message
 
