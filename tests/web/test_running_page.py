@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from conftest import OpenPage
 from fork_server import COMMAND, Forked, start
 from playwright.sync_api import Page, expect
 from postgres_server import PASSWORD, Postgres
@@ -23,6 +22,7 @@ from tuner.storage.daemon_rows import list_loops
 from tuner.storage.studies import StudyRow
 from tuner.web.security.accounts import Accounts, Role
 
+OpenPage = Callable[..., Page]
 TOKEN = "a-token-that-nobody-guesses"
 USERS_PASSWORD = "correct horse battery"
 TOLD = "p1nch0fsalt"
