@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tuner.notices import Announcement, Announcer, NoticeKind, announcer
+from tuner.notices import Announcement, Announcer, NoticeKind, announcer, check_addresses
 from tuner.notices.telling import Later
 from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Watcher
@@ -31,6 +31,7 @@ _FAILING = (StopReason.ERRORS, StopReason.STOPPED)
 def study_announcer(store: Store, addresses: Sequence[str]) -> Iterator[Announcer]:
     """An announcer for these addresses and those of TUNER_NOTIFY; see `notices.announcer`. Of
     several loops on the database one announces. Raises UsageError."""
+    check_addresses(notify_addresses(), "TUNER_NOTIFY")
     wanted = [*notify_addresses(), *addresses]
     if not wanted:
         yield Announcer()
