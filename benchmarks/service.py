@@ -201,7 +201,8 @@ class _Window:
                 signal.raise_signal(signal.SIGINT)  # the search has done enough
 
     def _now(self, clock: float) -> Result:
-        return {"clock": clock, "cpu": time.process_time(), **self.counted}
+        reports = simulated_workers.PACE.reports
+        return {"clock": clock, "cpu": time.process_time(), "reports": reports, **self.counted}
 
     def gained(self, name: str) -> float:
         return float(self.after[name] - self.before[name])
@@ -220,8 +221,10 @@ def many_workers(
     """`busy`: the share of its time that a loop with so many workers does not wait for them, each
     of which sends a report every `report_s`. Nothing is trained. `cpu`: the share in which it
     computes itself; the rest it waits for the database."""
-    with tempfile.TemporaryDirectory() as folder, _database(database, folder) as (url, _), chdir(
-        folder
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _database(database, folder) as (url, _),
+        chdir(folder),
     ):
         settings, store = load_settings(url, None), open_store(url)
         wanted = Wanted(
@@ -255,8 +258,10 @@ def many_workers(
     return {
         "busy": round(1 - window.waited_s / lasted, 3),
         "cpu": round(window.gained("cpu") / lasted, 3),
-        "statements_per_s": round(window.gained("statements") / lasted),
-        "commits_per_s": round(window.gained("commits") / lasted),
+        "reports_per_s": round(window.gained("reports") / lasted, 1),
+        "cpu_ms": round(1000 * window.gained("cpu") / window.gained("reports"), 2),
+        "statements": round(window.gained("statements") / window.gained("reports"), 1),
+        "commits": round(window.gained("commits") / window.gained("reports"), 2),
         "reports": reports,
         "done": done,
     }

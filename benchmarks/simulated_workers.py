@@ -22,10 +22,11 @@ NAME = "simulated"
 @dataclass
 class Pace:
     """`report_s`: seconds from one report of a trial to the next. `on_wait`: called before each
-    wait, and with what it has waited after it."""
+    wait, and with what it has waited after it. `reports`: how many were sent."""
 
     report_s: float = 0.5
     on_wait: Callable[[float], None] = lambda waited_s: None
+    reports: int = 0
 
 
 PACE = Pace()
@@ -112,6 +113,7 @@ class SimulatedWorkers:
         while self._due and self._due[0][0] <= now:
             _, _, worker, message = heapq.heappop(self._due)
             messages.append((worker, message))
+        PACE.reports += sum(isinstance(message, Report) for _, message in messages)
         return messages
 
     def restart(self, worker: int) -> None:
