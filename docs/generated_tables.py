@@ -54,7 +54,10 @@ def _command_parts(group: Any, path: str) -> Iterator[str]:
         if command.hidden:
             continue
         if hasattr(command, "commands"):
-            yield from (f"## {whole}", command.help)
+            yield f"## {whole}"
+            yield from map(_paragraph, command.help.split("\n\n"))
+            if command.invoke_without_command:  # it is a command too
+                yield from _options(command, whole)
             yield from (part.replace("\n## ", "\n### ") for part in _command_parts(command, whole))
             continue
         yield f"{'##' if path == 'tuner' else '###'} {whole}"

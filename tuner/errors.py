@@ -115,6 +115,15 @@ class WorkerError(TunerError):
     """Training workers cannot be started."""
 
 
+class NoticeError(TunerError):
+    """Somebody who was to be told of a search cannot be reached. `may_pass`: whether another
+    attempt may succeed. A search goes on without it."""
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
 class TrialPruned(Exception):
     """Raised in a function that trains by itself (`trial.report`) when its trial is pruned, or by
     the function itself. No message for the user: the search goes on with other trials."""

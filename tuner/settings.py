@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from tuner.system import logs
 from tuner.system.locations import database_folder, mlflow_url
@@ -65,11 +66,21 @@ VARIABLES = (
         "its tuner/trusted-code remembers the code from databases that may run on this machine",
         "~/.local/state",
     ),
+    Variable(
+        "TUNER_UI_TOKEN",
+        "what an operator logs in with on the page, or @FILE of it, as --token of the command ui",
+        "no login on this machine",
+    ),
+    Variable(
+        "TUNER_NOTIFY",
+        "addresses that are told of new bests, ends and failures, as --notify; blanks between them",
+        "none",
+    ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
-# Of other programs: libraries read them, and may print them in an error.
-_PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+# Libraries read those of other programs, and may print them in an error.
+_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -96,6 +107,8 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
     env = os.environ
     logs.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
     logs.remember_values(env.get(name) for name in _PASSWORDS)
+    for address in notify_addresses():
+        logs.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
         storage=storage,
@@ -113,6 +126,19 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
+
+
+def ui_token() -> str | None:
+    """What an operator logs in with to the page; None if nothing is set. Later child processes do
+    not inherit it."""
+    token = os.environ.get("TUNER_UI_TOKEN")
+    os.environ.pop("TUNER_UI_TOKEN", None)
+    return token or None
+
+
+def notify_addresses() -> list[str]:
+    """What TUNER_NOTIFY holds: addresses, or @FILE, between blanks."""
+    return os.environ.get("TUNER_NOTIFY", "").split()
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -137,6 +163,52 @@ def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
         "MLFLOW_SERVER_X_FRAME_OPTIONS": "SAMEORIGIN",
     }
+
+
+@dataclass(frozen=True, repr=False)
+class MlflowLogin:
+    """What MLflow's own client sends to a server that asks for a login, and how it checks the
+    server's certificate."""
+
+    username: str | None = None
+    password: str | None = None
+    token: str | None = None
+    insecure_tls: bool = False
+    server_certificate: str | None = None
+    client_certificate: str | None = None
+
+
+def mlflow_login(tracking_uri: str) -> MlflowLogin:
+    """The login in the URL, else the one in MLflow's environment variables, else the one in its
+    file ~/.mlflow/credentials."""
+    environment = os.environ.get
+    address = urlsplit(tracking_uri)
+    username: str | None
+    password: str | None
+    if address.username or address.password:
+        username, password = unquote(address.username or ""), unquote(address.password or "")
+    else:
+        file = _mlflow_credentials()
+        username = environment("MLFLOW_TRACKING_USERNAME") or file.get("mlflow_tracking_username")
+        password = environment("MLFLOW_TRACKING_PASSWORD") or file.get("mlflow_tracking_password")
+    return MlflowLogin(
+        username=username,
+        password=password,
+        token=environment("MLFLOW_TRACKING_TOKEN"),
+        insecure_tls=environment("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"),
+        server_certificate=environment("MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        client_certificate=environment("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+    )
+
+
+def _mlflow_credentials() -> Mapping[str, str]:
+    """MLflow's file of its login; empty where there is none that can be read."""
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    with suppress(OSError, configparser.Error, UnicodeError):
+        parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
+    return parser["mlflow"] if parser.has_section("mlflow") else {}
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.

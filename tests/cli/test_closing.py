@@ -2,12 +2,10 @@
 
 import io
 import os
+import re
 import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import closing
@@ -34,9 +32,15 @@ CALLS: dict[str, list[list[str]]] = {
     "study import": [["results.csv", "--into", "s"], ["results.csv", "--into", "unknown"]],
     "study repair": [[], ["unknown"]],
     "study stop": [[], ["unknown"]],
+    "study pause": [[], ["unknown"]],
+    "study resume": [[], ["unknown"]],
+    "study set": [[], ["s", "--trials", "3"], ["unknown", "--priority", "1"]],
+    "study watch": [["unknown"]],
     "study plot": [["history"], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
     "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
+    "worker": [["--processes", "0"]],
+    "worker list": [[], ["--json"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],
     "predict": [["s", "iris"], ["unknown", "iris"]],
     "evaluate": [["s", "iris"], ["unknown", "iris"]],
@@ -46,6 +50,7 @@ CALLS: dict[str, list[list[str]]] = {
     "trial show": [["0"], ["99"]],
     "trial add": [["width=64"], ["unknown=1"], ["width=a"]],
     "trial retry": [["0"], ["99"]],
+    "trial stop": [["0"], ["99"]],
     "trial plot": [["0"], ["99"]],
     "sync": [[], ["--check"]],
     "space list": [[]],
@@ -60,7 +65,9 @@ CALLS: dict[str, list[list[str]]] = {
     "gc": [["--dry-run"]],
     "activations": [["--help"]],
     "metrics": [[], ["--json"]],
-    "ui": [["--mlflow-port", "99999"]],
+    "ui": [["--port", "99999"]],
+    "ui adduser": [["ada"]],
+    "ui removeuser": [["ada"]],
     "doctor": [["--quick"]],
 }
 
@@ -69,7 +76,9 @@ def commands(group: Any, *path: str) -> list[str]:
     """The words of all commands there are."""
     if not hasattr(group, "commands"):
         return [" ".join(path)]
-    return [
+    # The name of such a group alone is a command too.
+    own = [" ".join(path)] if path and group.invoke_without_command else []
+    return own + [
         leaf for name, each in group.commands.items() for leaf in commands(each, *path, str(name))
     ]
 
@@ -252,41 +261,21 @@ def test_a_database_that_was_moved_away_is_not_made_again(database: Path) -> Non
     assert not database.exists()
 
 
-# MLflow's server takes 8 s of CPU to start, and has no part in this: the dashboard writes.
-SERVES = """
-import sys
-from tuner.cli import main, ui_servers
-ui_servers._mlflow = lambda settings, port: [
-    sys.executable, "-P", "-m", "http.server", str(port), "--bind", "127.0.0.1"
-]
-main()
-"""
-
-
-@pytest.mark.slow
-def test_after_the_pages_were_served(database: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVES, "ui", "--mlflow-port", "0", "--dashboard-port", str(port)],
-        cwd=database.parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("Ctrl-C"):
-            break
-    note = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/studies/1/note",
-        b'{"body": "0.123456", "version": 1}',
-        {"Content-Type": "application/json"},
-        method="PUT",
-    )
-    with urllib.request.urlopen(note) as answer:
-        assert answer.status < 300
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+def test_after_the_page_was_served(database: Path) -> None:
+    reading, writing = os.pipe()
+    with Path(os.devnull).open() as nothing:
+        words = ["ui", "--port", "0"]
+        code = f"import sys; sys.argv[1:] = {words!r}\nfrom tuner.cli import main; main()"
+        streams = (nothing.fileno(), writing, writing)
+        process = start(code, [], database.parent, streams)
+    os.close(writing)
+    with os.fdopen(reading) as printed:
+        address = re.search(r"http://\S+", printed.readline())
+        assert address is not None
+        with urllib.request.urlopen(address[0]) as answer:
+            assert b">s<" in answer.read()
+        assert list(database.parent.glob("tuner.db-*")) != []
+        process.send_signal(signal.SIGINT)
+        assert printed.read().endswith("stopped\n")
+    assert process.wait(20) == 0
     assert_whole(database)
-    assert any("0.123456" in row for row in rows_of(database))

@@ -67,6 +67,20 @@ def test_best_first_pages_begin_with_the_best(tuner: Any, study: str) -> None:
     assert out.splitlines()[-1] == "247 more; all: tuner trial list toy --best-first --all"
 
 
+def test_trials_are_sorted_and_filtered_by_columns(tuner: Any, study: str) -> None:
+    out = tuner("trial", "list", "--sort=-x", "--filter", "kind=a x<0.5", "--limit", "2").out
+    assert numbers(out.partition("\n61 more")[0]) == [124, 122]
+    every = "61 more; all: tuner trial list toy --sort=-x '--filter=kind=a x<0.5' --all"
+    assert out.splitlines()[-1] == every
+    rows = json.loads(tuner("trial", "list", "--filter", "score>=248", "--json").out)
+    assert [row["trial"] for row in rows] == [248, 249]
+    assert "no trial meets x>1" in tuner("trial", "list", "--filter", "x>1").out
+    wrong = tuner("trial", "list", "--filter", "knd=a")
+    assert wrong.code == 2 and "no column 'knd' (did you mean 'kind'?)" in wrong.err
+    both = tuner("trial", "list", "--sort", "x", "--best-first")
+    assert both.code == 2 and "not both" in both.err
+
+
 def test_all_prints_all_and_programs_get_all(tuner: Any, study: str) -> None:
     assert numbers(tuner("trial", "list", "--all").out) == list(range(COUNT))
     rows = json.loads(tuner("trial", "list", "--json").out)

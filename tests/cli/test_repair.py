@@ -12,6 +12,7 @@ from tuner.runner.policy import pruned
 from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import Store, leases, open_store, slots
 from tuner.storage.studies import StudyRow, load_study
+from tuner.storage.study_control import read_orders
 from tuner.study.ends import StopReason
 from tuner.study.messages import Report
 
@@ -86,10 +87,11 @@ def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:
 
 def test_stop_asks_the_searches_that_run(tuner, store: Store) -> None:
     study = load_study(store)
-    assert tuner("study", "stop", "mine").out == "study mine: no search runs\n"
+    alone = "; daemons leave it alone until: tuner study resume mine\n"
+    assert tuner("study", "stop", "mine").out == f"study mine: no search runs{alone}"
     lease = leases.open_lease(store, study)
     done = tuner("study", "stop", "mine")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("study mine: asked to stop: ")
-    assert leases.why_stop(store, lease) is StopReason.STOPPED
-    assert leases.why_stop(store, leases.open_lease(store, study)) is None
+    assert read_orders(store, lease).stop is StopReason.STOPPED
+    assert read_orders(store, leases.open_lease(store, study)).stop is None

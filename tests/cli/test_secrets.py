@@ -78,34 +78,6 @@ def test_what_the_doctor_finds(tuner: Command, monkeypatch: pytest.MonkeyPatch) 
     assert SECRET not in done.out + done.err
 
 
-PAGES = ("--traceback", "ui", "--mlflow-port", "0", "--dashboard-port", "0")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("study")
-def test_an_mlflow_server_is_shown_without_its_password(
-    tuner: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", TRACKING[0])
-    monkeypatch.setattr("tuner.cli.ui_servers._watch", lambda *_: None)  # until Ctrl-C
-    done = tuner(*PAGES)
-    assert done.code == 0
-    assert "http://127.0.0.1:1\n" in done.out
-    assert SECRET not in done.out + done.err
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("study")
-def test_pages_of_an_mlflow_that_cannot_be_served(
-    tuner: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", TRACKING[-1])
-    done = tuner(*PAGES)
-    assert done.code == 1
-    assert "MLflow" in done.err
-    assert SECRET not in done.out + done.err
-
-
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_search_that_cannot_reach_mlflow(

@@ -37,6 +37,8 @@ def test_help_needs_no_database_and_no_study(tmp_path) -> None:
         ["trial", "list"],
         ["trial", "show", "0"],
         ["optimize", "--help"],
+        ["worker", "--help"],
+        ["worker", "list"],
         ["compare", "--help"],
     ],
 )
@@ -55,6 +57,12 @@ COMMANDS = [
     ["study", "plot"],
     ["study", "repair"],
     ["study", "stop"],
+    ["study", "pause"],
+    ["study", "resume"],
+    ["study", "set"],
+    ["worker"],
+    ["worker", "list"],
+    ["study", "watch"],
     ["study", "delete"],
     ["optimize"],
     ["study", "import"],
@@ -68,6 +76,7 @@ COMMANDS = [
     ["trial", "plot"],
     ["trial", "add"],
     ["trial", "retry"],
+    ["trial", "stop"],
     ["space", "list"],
     ["space", "show"],
     ["space", "parameters"],
@@ -83,6 +92,8 @@ COMMANDS = [
     ["sync"],
     ["metrics"],
     ["ui"],
+    ["ui", "adduser"],
+    ["ui", "removeuser"],
 ]
 
 
@@ -99,6 +110,8 @@ def test_every_command_is_listed_above():
     groups = {group.name: group.typer_instance for group in app.registered_groups}
     found = [[command.name] for command in app.registered_commands]
     for name, group in groups.items():
+        # The name of such a group alone is a command too.
+        found += [[name]] if group.info.invoke_without_command is True else []
         found += [[name, command.name] for command in group.registered_commands]
     assert sorted(found) == sorted(COMMANDS)
 

@@ -43,6 +43,8 @@ def parse(text: str) -> list[str]:
     context = group.make_context("tuner", list(words))
     while hasattr(group, "commands"):
         rest = [*context._protected_args, *context.args]
+        if not rest and group.invoke_without_command:
+            break
         assert rest, f"{text}: no command"
         name, group, rest = group.resolve_command(context, rest)
         assert group is not None, f"{text}: no such command"

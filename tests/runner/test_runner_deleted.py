@@ -1,24 +1,28 @@
 """A study that is deleted while a search runs on it: nothing of it reaches any other study."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import optuna
 import pytest
 import sqlalchemy as sa
 from toy_study import Bench, Loop, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
-from waiting import wait_until
+from waiting import wait_until, waits_for_a_lock
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
 from tuner.manage.deletion import closed_to_searches
 from tuner.runner import open_writer, stop_searches
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import read_attempts
-from tuner.storage.schema import attempts, metadata, reports, studies
+from tuner.storage.deliveries import PARENT, Delivery, mark
+from tuner.storage.schema import attempts, deliveries, loops, metadata, reports, studies
 from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
+from tuner.storage.study_control import read_orders
 from tuner.study.ends import StopReason
 from tuner.study.messages import Report
 from tuner.study.spec import Choice
@@ -51,17 +55,33 @@ def _by_tuner(store: Store, study: StudyRow) -> None:
 
 
 def _by_optuna(store: Store, study: StudyRow) -> None:
-    # Optuna deletes nothing, and says nothing, where the search reports in the middle of it.
-    with pytest.raises(KeyError):
-        while True:
-            store.optuna.delete_study(study.study_id)
+    store.optuna.delete_study(study.study_id)
+
+
+@contextlib.contextmanager
+def _slow_deletes(store: Store) -> Iterator[None]:
+    """Inside, a deletion goes on, once it has read what there is, while the search reports."""
+    waited: list[str] = []
+
+    @sa.event.listens_for(store.writer, "before_cursor_execute")
+    def wait(_connection, _cursor, statement, *_rest) -> None:
+        if statement.startswith("DELETE") and not waited:
+            waited.append(statement)
+            time.sleep(0.5)
+
+    try:
+        yield
+    finally:
+        sa.event.remove(store.writer, "before_cursor_execute", wait)
+    assert waited
 
 
 @pytest.mark.parametrize("delete", [_by_tuner, _by_optuna])
 def test_its_search_ends_and_the_next_study_stays_clean(
     bench: Bench, searching: Loop, delete: Callable[[Store, StudyRow], None]
 ) -> None:
-    delete(bench.store, load_study(bench.store))
+    with _slow_deletes(bench.store):
+        delete(bench.store, load_study(bench.store))
     second = create_study(bench.store, "second", toy_spec(), first_trials=[{"x": 0.5}])
     output, _ = searching.communicate(timeout=120)
     assert searching.returncode == 1
@@ -126,7 +146,7 @@ def test_a_search_elsewhere_is_asked_to_stop(bench: Bench, searching: Loop) -> N
     assert (trial.state, trial.end) == ("WAITING", "interrupted")
     assert stop_searches(bench.store, study) == []
     later = leases.open_lease(bench.store, study)
-    assert leases.why_stop(bench.store, later) is None
+    assert read_orders(bench.store, later).stop is None
 
 
 def test_a_stop_does_not_open_a_study_that_is_being_deleted(store: Store) -> None:
@@ -134,9 +154,9 @@ def test_a_stop_does_not_open_a_study_that_is_being_deleted(store: Store) -> Non
     lease = leases.open_lease(store, study)
     leases.close_to_loops(store, study, 60.0)
     stop_searches(store, study)
-    assert leases.why_stop(store, lease) is StopReason.DELETED
+    assert read_orders(store, lease).stop is StopReason.DELETED
     leases.open_to_loops(store, study)
-    assert leases.why_stop(store, lease) is None
+    assert read_orders(store, lease).stop is None
 
 
 def test_a_stop_mark_loses_its_force(store: Store) -> None:
@@ -226,3 +246,43 @@ def test_a_deletion_that_fails_leaves_the_study_to_searches(store: Store) -> Non
     with pytest.raises(TrackingError), closed_to_searches(store, study, False, print):
         raise TrackingError("MLflow does not answer")
     leases.open_lease(store, study)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("table", "write"),
+    [
+        (slot_rows, lambda store, study: slots.ensure_slots(store, study, 3)),
+        (slot_rows, lambda store, study: slots.add_slots(store, study, 3)),
+        (loops, leases.open_lease),
+        (
+            deliveries,
+            lambda store, study: mark(store, study, PARENT, Delivery("run", 0, 0, "sent")),
+        ),
+    ],
+)
+def test_what_is_written_as_the_study_is_deleted_is_deleted_too(
+    store: Store, table: sa.Table, write: Callable[[Store, StudyRow], object]
+) -> None:
+    """SQLite has one writer at a time."""
+    study = create_study(store, "toy", toy_spec())
+    deletions: list[Future[None]] = []
+
+    def delete() -> None:
+        store.optuna.delete_study(study.study_id)
+        create_study(store, "toy", toy_spec())
+
+    @sa.event.listens_for(store.writer, "after_cursor_execute")
+    def meanwhile(_connection, _cursor, statement, *_rest) -> None:
+        if statement.startswith(f"INSERT INTO {table.name}"):
+            deletions.append(pool.submit(delete))
+            wait_until(lambda: deletions[0].done() or waits_for_a_lock(store))
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            write(store, study)
+        finally:
+            sa.event.remove(store.writer, "after_cursor_execute", meanwhile)
+        deletions[0].result(30)
+    with store.reading() as connection:
+        assert connection.execute(sa.select(table)).all() == []

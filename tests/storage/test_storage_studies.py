@@ -1,5 +1,6 @@
 """Studies in SQL, as `tuner study` sees them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 from toy_study import toy_spec
 from trial_writes import begun
+from waiting import wait_until, waits_for_a_lock
 
 from tuner.errors import SpecError, StudyError
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
@@ -231,3 +233,36 @@ def test_a_study_made_while_another_clears_up_is_kept(store: Store) -> None:
     other.close()
     sa.event.remove(own, "after_cursor_execute", meanwhile)
     assert {study.name for study in list_studies(store)} == {"toy", "meanwhile"}
+
+
+_REPORT = "INSERT INTO trial_intermediate_values VALUES (DEFAULT, :trial, 9, 0.5, 'FINITE')"
+_NOTE = "INSERT INTO trial_user_attributes VALUES (DEFAULT, :trial, 'note', '1')"
+_TRIAL = "INSERT INTO trials (number, study_id, state) VALUES (9, :study, 'WAITING')"
+_MARK = "INSERT INTO study_user_attributes VALUES (DEFAULT, :study, 'note', '1')"
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("written", [_REPORT, _NOTE, _TRIAL, _MARK])
+@pytest.mark.parametrize("by_optuna", [False, True])
+def test_what_is_being_written_is_deleted_too(
+    store: Store, study: StudyRow, written: str, by_optuna: bool
+) -> None:
+    """SQLite has one writer at a time."""
+    _use(store, study)
+
+    def delete() -> None:
+        if by_optuna:
+            store.optuna.delete_study(study.study_id)
+        else:
+            delete_study(store, study, even_while_searched=True)
+
+    with ThreadPoolExecutor() as pool:
+        with store.writing() as connection:
+            ids = connection.execute(sa.text("SELECT trial_id, study_id FROM trials")).one()
+            connection.execute(sa.text(written), dict(zip(("trial", "study"), ids, strict=True)))
+            deletion = pool.submit(delete)
+            wait_until(lambda: deletion.done() or waits_for_a_lock(store))
+            assert not deletion.done()
+        deletion.result(30)
+    assert store.optuna.get_all_studies() == []
+    assert list_studies(store) == []

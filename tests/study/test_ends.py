@@ -11,7 +11,7 @@ from tuner.study.messages import Ended, Failed
 STORED = {
     "complete", "early_stopped", "target", "pruned", "diverged", "out_of_memory", "time_limit",
     "user_error", "error", "worker_lost", "lost", "shared_loss", "interrupted", "timeout", "errors",
-    "deleted", "imported", "imported_pruned",
+    "deleted", "imported", "imported_pruned", "stopped", "paused", "yielded",
 }  # fmt: skip
 
 
@@ -37,8 +37,11 @@ def test_what_each_end_means() -> None:
     infeasible = {end for end in TrialEnd if end.fate is Fate.INFEASIBLE}
     assert infeasible == {"diverged", "out_of_memory", "time_limit"}
     assert {end for end in TrialEnd if end.fate is Fate.FAILED} == {"user_error", "error"}
+    goes_on = {end for end in TrialEnd if end.fate is Fate.PUT_BACK}
+    lost = {"worker_lost", "lost", "shared_loss"}
+    assert {end for end in TrialEnd if end.is_put_back_on_purpose} == goes_on - lost
     usual = {end for end in TrialEnd if end.is_usual}
-    assert usual == with_score | {"pruned", "imported_pruned"}
+    assert usual == with_score | {"pruned", "imported_pruned", "stopped"}
 
 
 @pytest.mark.parametrize("reason", StopReason)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LOOP = "import toy_study; toy_study.run()"
+DAEMON = "import toy_study; toy_study.run_daemon()"
 COMMAND = "from tuner.__main__ import main; main()"
 _MODULE = "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 # Sent with an order: where its wait status is written, and its streams.
@@ -90,11 +91,11 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
-def start_loop(arguments: list[str], environment: Mapping[str, str]) -> Forked:
-    """Start `toy_study.run` with these arguments."""
+def start_loop(arguments: list[str], environment: Mapping[str, str], code: str = LOOP) -> Forked:
+    """Start `toy_study.run` with these arguments, or `code`: that of a daemon."""
     output, printed = os.pipe()
     nothing = os.open(os.devnull, os.O_RDONLY)
-    forked = start(LOOP, arguments, Path.cwd(), (nothing, printed, printed), environment)
+    forked = start(code, arguments, Path.cwd(), (nothing, printed, printed), environment)
     os.close(nothing)
     os.close(printed)
     return Forked(forked.pid, forked.status, output)

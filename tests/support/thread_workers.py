@@ -63,6 +63,7 @@ def open_workers(
     data_bytes: float | None = None,
     log: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    share: Callable[[], int] | None = None,
 ) -> "ThreadWorkers":
     return ThreadWorkers(processes or 1, entry, setup)
 

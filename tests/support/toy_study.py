@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from fork_server import Forked, start_loop
+from fork_server import DAEMON, Forked, start_loop
 from optuna.storages._rdb import storage as rdb
 from toy_training import CODE, NETWORK, PARAMETERS, TOY
 
@@ -36,6 +36,7 @@ from tuner.runner import (
     slots_wanted,
 )
 from tuner.search_space import Space, make_space
+from tuner.service.daemon_start import WorkerWanted, run_worker
 from tuner.settings import Settings
 from tuner.storage import Store, open_store, slots
 from tuner.storage.attempt_rows import ReportRow
@@ -181,6 +182,12 @@ class Bench:
             text=True,
         )
 
+    def start_daemon(self, processes: int = 1) -> Forked:
+        """What `tuner worker` does, for all toy studies of the database, in a process of its
+        own. Its output is what it tells."""
+        environment = os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)}
+        return start_loop([str(self.folder), self.url, str(processes)], environment, DAEMON)
+
     def freeze(self, loop: Loop) -> None:
         """Stop a loop, but not in the middle of a transaction. On SQLite everybody would wait with
         it, which nobody can help; on PostgreSQL whoever wants its rows, for 60 s."""
@@ -267,6 +274,18 @@ def run() -> None:
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def run_daemon() -> None:
+    """The process that `start_daemon` starts."""
+    folder, url, processes = sys.argv[1:]
+    bench = Bench(Path(folder), open_store(url))
+    wanted = WorkerWanted(processes=int(processes), tracking=False, entry=TOY_ALONE)
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    sys.exit(130 if run_worker(bench.settings, bench.store, wanted, tell) == signal.SIGINT else 0)
 
 
 def digits_bench(folder: Path, space: Space, seed: int = 0) -> Bench:

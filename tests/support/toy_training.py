@@ -2,11 +2,12 @@
 
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
-meets the end of a file (raise eof), starts a process and ends it (start and end) or hangs beside it
-(start and hang), crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow)
-or 32 MiB for good (leave); or its network cannot be saved (unsaved), is large (big), takes for ever
-to save (unending), or the worker dies of it (unsafe). It crashes only the first `crashes` times
-that its trial is begun under one loop. An
+meets the end of a file (raise eof), raises with a text that a browser could run (raise markup),
+starts a process and ends it (start and end) or hangs beside it (start and hang), crashes, hangs,
+becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good (leave); or its
+network cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker
+dies of it (unsafe). It crashes only the first `crashes` times that its trial is begun under one
+loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
 Where it holds out the test split, the last epoch's value is the score, and the only one told.
 
@@ -143,6 +144,8 @@ class ToySession:
     def _act(self, act: str, seed: int, crashes: int) -> None:
         if act == "raise":
             raise ValueError("the network of this trial\ncannot be built")
+        if act == "raise markup":
+            raise ValueError("<script>window.hit = 1</script><svg onload='window.hit = 1'>")
         if act == "raise eof":
             raise EOFError("EOF when reading a line")  # as of input()
         if act == "hang":

@@ -3,6 +3,10 @@
 import time
 from collections.abc import Callable
 
+import sqlalchemy as sa
+
+from tuner.storage import Store
+
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Ask again and again. A condition that reads a database is asked less often: it would take a
@@ -14,3 +18,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
             return
         assert time.monotonic() < deadline, "it does not come to pass"
         time.sleep(max(0.02, 8 * (time.thread_time() - began)))
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    """Whether a transaction on PostgreSQL waits for another one."""
+    query = (
+        "SELECT 1 FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with store.reading() as connection:
+        return connection.execute(sa.text(query)).first() is not None

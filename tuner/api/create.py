@@ -1,5 +1,6 @@
 """Creating and finding studies from Python."""
 
+import functools
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from tuner.api.places import Place, logger, path_text
 from tuner.api.spaces import Space, by_name, plain, space_file
 from tuner.api.studies import Study
 from tuner.errors import UsageError
+from tuner.manage.control import StudyPlan, plan_study
 from tuner.manage.creation import Created
 from tuner.manage.creation import create_study as create_wanted
 from tuner.manage.wanted_study import wanted_study
@@ -65,6 +67,8 @@ def create_study(
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
     experiment: str | None = None,
+    trials: int | None = None,
+    priority: int | None = None,
     storage: str | _PathLike | None = None,
     tracking_uri: str | None = None,
 ) -> Study:
@@ -126,6 +130,9 @@ def create_study(
         params: parameters with one value for all trials, such as `{"batch_size": 64}`.
         seed: the seed of the search, the splits and all trials.
         experiment: the MLflow experiment to share with other studies.
+        trials: the study's total number of trials, which daemons (`tuner worker`) train; None
+            leaves it to `Study.optimize`.
+        priority: daemons take studies with a higher number first; None is 0.
         storage: the database's URL, or the path of a SQLite file; None takes TUNER_STORAGE, else
             tuner.db in the current folder.
         tracking_uri: MLflow's store or server; None takes MLFLOW_TRACKING_URI, else a local store.
@@ -148,6 +155,8 @@ def create_study(
     Study('trees', metric='val_accuracy', direction='maximize')
     """
     check_texts(name=name, experiment=experiment)
+    plan = StudyPlan(trials=plain(trials), priority=plain(priority))
+    plan.check(spell=str)
     place = Place.find(storage, tracking_uri)
     settings = place.settings
     wanted = wanted_study(
@@ -190,9 +199,9 @@ def create_study(
         experiment=experiment,
     )
     with ExitStack() as stack:
-        created = create_wanted(
-            wanted, settings, lambda: stack.enter_context(place.creating()), logger.info
-        )
+        open_once = functools.cache(lambda: stack.enter_context(place.creating()))
+        created = create_wanted(wanted, settings, open_once, logger.info)
+        plan_study(open_once(), created.study, plan, may_lower=False)
     _log_creation(created)
     return Study(place, created.study)
 

@@ -23,10 +23,10 @@ from tuner.manage.searching import (
     search_study,
 )
 from tuner.manage.trust import agree_to_code, require_trusted
-from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
+from tuner.storage.study_control import set_state, stop_trial
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     TrialRow,
@@ -35,12 +35,14 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    param_column,
     require_best,
     retry,
     table_row,
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
+from tuner.study.study_state import StudyState
 from tuner.values import shown
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Study:
         trial_timeout: float | str | None = None,
         trial_memory: float | str | None = None,
         data: str | _PathLike | None = None,
+        notify: str | Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
         progress: bool | SearchDisplay | None = None,
     ) -> "Study":
@@ -125,6 +128,8 @@ class Study:
             trial_timeout: end a trial that trains longer than this.
             trial_memory: end a trial whose worker holds more memory: bytes, or such as "2GiB".
             data: where the study's data lie now, if elsewhere than when it was created.
+            notify: who is told of new bests, the end and failures, besides TUNER_NOTIFY: one or
+                several addresses as `tuner optimize --notify` takes them.
             callbacks: functions that are called with this study and each `Trial` that ends. They
                 run in the search's loop, so they should be quick. An error in one ends the search
                 and is raised here.
@@ -160,6 +165,7 @@ class Study:
             trial_timeout=trial_timeout,
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
+            notify=(notify,) if isinstance(notify, str) else tuple(notify),
         )
         check_switches(tracking=tracking)
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened
@@ -203,10 +209,41 @@ class Study:
 
         Their running trials are put back, and the next search continues them. The calls of
         `optimize` return. May be called from a callback, another thread or another process; a
-        search elsewhere hears of it within two seconds. Searches that begin later are left alone.
+        search elsewhere hears of it within half a second. Daemons (`tuner worker`) leave the study
+        alone until `resume`; a call of `optimize` that begins later goes on with it.
         """
         with self._place.writing() as store:
             stop_searches(store, same_study(store, self._row))
+
+    def pause(self) -> None:
+        """Let no trial of this study run, on any machine, until `resume`.
+
+        Each running trial writes a checkpoint at the end of its epoch and goes on from there
+        later. Calls of `optimize` wait.
+        """
+        with self._place.writing() as store:
+            set_state(store, same_study(store, self._row), StudyState.PAUSED)
+
+    def resume(self) -> None:
+        """Let the study go on after `pause` or `stop`."""
+        with self._place.writing() as store:
+            set_state(store, same_study(store, self._row), StudyState.RUNNING)
+
+    def stop_trial(self, trial: Trial | int) -> None:
+        """End one running trial, on any machine, at its next report.
+
+        It keeps its best score so far and counts as one of the study's trials; the sampler learns
+        from it as from a pruned one. A trial that was put back ends when it goes on.
+
+        Args:
+            trial: the trial, or its number.
+
+        Raises:
+            StudyError: the trial has ended, or has not begun.
+        """
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            stop_trial(store, row, _number(row, trial))
 
     def enqueue_trial(self, params: Mapping[str, Any]) -> Trial:
         """Queue a trial of your own. The sampler chooses the parameters that are left out.

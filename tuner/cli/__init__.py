@@ -10,7 +10,7 @@ import typer
 from tuner.cli.app import UncaughtError
 from tuner.cli.output import complain, escape_controls
 from tuner.errors import TunerError
-from tuner.system.logs import mask_stderr
+from tuner.system.logs import log_format, mask_stderr
 from tuner.system.start_up import discard_stdout, discard_unwritable_stderr, why_unwritable
 
 
@@ -68,10 +68,11 @@ def _with_help(error: typer.TyperException) -> str:
 
 
 def _fail(error: BaseException, text: str, code: int) -> int:
-    if "--traceback" in sys.argv:
+    shown = error if "--traceback" in sys.argv else None
+    if shown is not None and log_format() == "text":
         print(escape_controls("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     if text:
-        complain(text)
+        complain(text, is_error=True, error=shown)
     return code
 
 
@@ -100,7 +101,10 @@ def _unexpected(error: BaseException) -> int:
         return 1
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return _fail(error, f"{error.strerror}; allow more of them: ulimit -n 1024", 1)
-    traceback.print_exception(error)
     line = (str(error).strip().splitlines() or [""])[0]
-    complain(f"an error in tuner itself, with its traceback above: {type(error).__name__}: {line}")
+    where = ""
+    if log_format() == "text":
+        traceback.print_exception(error)
+        where = ", with its traceback above"
+    complain(f"an error in tuner itself{where}: {type(error).__name__}: {line}", True, error)
     return 1

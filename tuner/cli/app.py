@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import Default
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
-from tuner.system.logs import log_to_stderr
+from tuner.system.logs import log_to_stderr, set_log_format
 from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class UncaughtError(Exception):
 class _Group(TyperGroup):
     """A group that points from a mistyped command to the nearest one."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.help = _flowing(self.help)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0].startswith("-") or self.get_command(ctx, args[0]) is not None:
             return super().resolve_command(ctx, args)
@@ -61,13 +66,17 @@ class _RootGroup(_Group):
 
 
 class _Command(TyperCommand):
-    """A command whose help flows to the width of the terminal. Typer would keep the line breaks of
-    its docstring."""
+    """A command whose help flows to the width of the terminal."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
-        self.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+        self.help = _flowing(self.help)
+
+
+def _flowing(help_text: str | None) -> str:
+    """A docstring with a line for each paragraph. Typer would keep its line breaks."""
+    paragraphs = inspect.cleandoc(help_text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
 
 class CommandGroup(typer.Typer):
@@ -77,12 +86,16 @@ class CommandGroup(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = _Group) -> CommandGroup:
-    """A group of commands with tuner's settings."""
+def new_typer(
+    help_text: str | None = None, cls: type[TyperGroup] = _Group, needs_command: bool = True
+) -> CommandGroup:
+    """A group of commands with tuner's settings. `needs_command`: False where its name alone is a
+    command too, the group's callback. Without a help text, that of its callback."""
     return CommandGroup(
         cls=cls,
-        help=help_text,
-        no_args_is_help=True,
+        help=Default(None) if help_text is None else help_text,
+        no_args_is_help=needs_command,
+        invoke_without_command=not needs_command,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -163,12 +176,20 @@ def root(
         bool, flag("--traceback", text="Print the Python traceback of an error too.")
     ] = False,
     verbose: Annotated[bool, flag("--verbose", text="Print on stderr what tuner does.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(
+            help="How messages on stderr and the log of a search are written: json is an object "
+            "in each line, with all that tuner does."
+        ),
+    ] = "text",
     version: Annotated[
         bool,
         flag("--version", text="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     context.with_resource(closing_databases())
+    set_log_format(log_format)
     log_to_stderr(verbose=verbose)
     remember_options(storage, tracking_uri)
     context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)
@@ -217,6 +238,16 @@ Workers = Annotated[
         help="The number of worker processes.",
         metavar="N",
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
+    ),
+]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tell this address of new bests, the end and failures: a webhook (Slack's and "
+        "Discord's too), smtp://…, or @FILE of such lines, since everybody can read command lines. "
+        "May be repeated.",
+        metavar="URL",
+        show_default="TUNER_NOTIFY",
     ),
 ]
 # Read by tuner/models/model_opening.py.

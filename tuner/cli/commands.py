@@ -20,6 +20,7 @@ from tuner.cli import (
     study_commands,
     trial_commands,
     ui_command,
+    worker_commands,
 )
 from tuner.cli.app import app
 
@@ -27,6 +28,7 @@ from tuner.cli.app import app
 COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "study": study_commands.app,
     "optimize": optimize_command.optimize,
+    "worker": worker_commands.app,
     "compare": compare_command.compare,
     "predict": predict_command.predict,
     "evaluate": evaluate_command.evaluate,
@@ -40,7 +42,7 @@ COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
     "db": database_commands.app,
     "gc": gc_command.gc,
     "activations": space_commands.activations,
-    "ui": ui_command.ui,
+    "ui": ui_command.app,
     "doctor": doctor_command.doctor,
 }
 

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from tuner.cli.output import complain, console, one_line
+from tuner.cli.output import complain, console, escape_controls, one_line, wrap_line
 from tuner.runner.progress import RunStatus, WorkerStatus, describe_end
 from tuner.study.ends import TrialEnd
 from tuner.system.start_up import discard_stdout
@@ -62,6 +62,12 @@ class Display:
             self._draw(Text(line, style="dim"))
         elif not self._quiet:
             self._print(line)
+
+    def line(self, text: str) -> None:
+        """Print what is more than a stage outside a terminal, where the picture does not show
+        it."""
+        if text and self._live is None and not self._quiet:
+            self._print(escape_controls(text))
 
     def _print(self, line: str) -> None:
         with self._output_errors_caught():
@@ -124,6 +130,8 @@ class Picture:
         done, left = ("━", "─") if options.encoding.startswith("utf") else ("=", "-")
         self._strokes = done, left
         yield from _flow(self._summary(width), width)
+        if self._status.note:
+            yield from map(Text, _note_lines(self._status.note, width))
         workers = self._status.workers
         most = max(_FEWEST_WORKERS, options.size.height - _OTHER_LINES)
         if len(workers) > most:
@@ -148,7 +156,7 @@ class Picture:
         ]
 
     def _worker(self, number: int, worker: WorkerStatus) -> list[Text]:
-        name = Text(f"worker {number}")
+        name = Text(worker.name or f"worker {number}")
         if worker.trial is None:
             return [name, Text("idle", style="dim"), Text(), Text(), Text()]
         return [
@@ -163,6 +171,10 @@ class Picture:
         done, left = self._strokes
         length = round(width * min(1.0, part / whole)) if whole else 0
         return Text.assemble((done * length, "green"), (left * (width - length), "dim"))
+
+
+def _note_lines(note: str, width: int) -> list[str]:
+    return [line for each in note.split("\n") for line in wrap_line(each, width).split("\n")]
 
 
 def _align(rows: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:

@@ -6,6 +6,7 @@ import typer
 
 from tuner.cli.app import (
     Json,
+    Notify,
     NoTracking,
     StudyName,
     TrustCode,
@@ -137,6 +138,7 @@ def optimize(
         int | None, typer.Option(hidden=True, help="Old name of --lanes.")
     ] = None,
     trust_code: TrustCode = None,
+    notify: Notify = None,
     quiet: Annotated[bool, flag("--quiet", "-q", text="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -166,6 +168,7 @@ def optimize(
         trial_memory=trial_memory,
         engine=_current_engine(engine),
         lanes=_current_lanes(lanes, population),
+        notify=tuple(notify or ()),
     )
     raise typer.Exit(_search(context, study, wanted, trust_code or [], quiet, as_json))
 

@@ -6,6 +6,7 @@ through this module, which shows control characters as text (`\x1b`): none reach
 
 import csv
 import json
+import logging
 import math
 import re
 import sys
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
+from tuner.system.logs import log_format, log_message
 from tuner.values import clipped, format_number, parse_scalar, word
 
 # Control characters except newline and tab, marks that change the direction of text, line ends that
@@ -69,24 +71,32 @@ def say(text: str = "") -> None:
     width = terminal_width()
     lines = escape_controls(text).split("\n")
     if width is not None:
-        lines = [line if cell_len(line) <= width else _wrap_line(line, width) for line in lines]
+        lines = [wrap_line(line, width) for line in lines]
     console().print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def _wrap_line(line: str, width: int) -> str:
+def wrap_line(line: str, width: int) -> str:
+    """The line broken between words, a suggested command in a line of its own."""
+    if cell_len(line) <= width:
+        return line
     margin = " " * (len(line) - len(line.lstrip()))
     match = _COMMAND.search(line)
     if match is None:
         return margin + wrapped_words(line.lstrip(), width, len(margin))
     before, (command, _, after) = line[: match.start()], line[match.start() :].partition("   ")
-    lines = [_wrap_line(before.rstrip(), width)] if before.strip() else []
+    lines = [wrap_line(before.rstrip(), width)] if before.strip() else []
     lines.append(f"{margin}{'  ' if lines else ''}{command}")
     return "\n".join([*lines, f"{margin}      {after}"] if after else lines)
 
 
-def complain(text: str) -> None:
-    """Print one line on stderr."""
-    print(f"tuner: {escape_controls(' '.join(text.split()))}", file=sys.stderr)
+def complain(text: str, is_error: bool = False, error: BaseException | None = None) -> None:
+    """Print one line on stderr. `is_error`: it is why the command ends; as JSON, with the traceback
+    of `error`."""
+    line = escape_controls(" ".join(text.split()))
+    if log_format() == "json":
+        log_message(line, logging.ERROR if is_error else logging.WARNING, error)
+    else:
+        print(f"tuner: {line}", file=sys.stderr)
 
 
 def terminal_width() -> int | None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 PlotKind = Annotated[
     str,
     typer.Argument(
-        help="What to draw. history: the scores by trial. importance: which parameters matter. "
-        "slice: the scores by each parameter. parallel: the best trials' parameters.",
+        help="What to draw. history: the scores by trial. compute: the best score by training "
+        "time. curves: the curves of running trials and the best. importance: which parameters "
+        "matter. slice: the scores by each parameter. parallel: the best trials' parameters. "
+        "front: two objectives and their Pareto front. failures: why attempts failed.",
         metavar="KIND",
     ),
 ]
@@ -70,7 +72,7 @@ def plot_study(
     store, row = read_study(context, study)
     chart, plotted = study_chart(store, row, kind, param or [])
     if save is not None and save.suffix == PAGE:
-        save_page(plotted, kind, save)
+        save_page(chart, plotted, kind, save)
     elif save is not None:
         save_picture(chart, save)
     _print_chart(chart, as_json, save)

@@ -3,7 +3,8 @@
 Imported inside the bodies of commands: `--help` needs no storage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from tuner.reports.study_tables import (
     TrialReport,
     front_facts,
     front_rows,
-    param_column,
     trial_cells,
     trial_state,
     with_metrics,
@@ -34,12 +34,15 @@ from tuner.storage import Store
 from tuner.storage.corrections import has_finished
 from tuner.storage.pareto_front import pareto_front
 from tuner.storage.studies import StudyRow, no_finished_trial
+from tuner.storage.trial_pages import find_trial_ids
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     Best,
     Summary,
     TrialRow,
     count_trials,
+    param_column,
+    stream_by_ids,
     stream_trials,
     summarize,
     table_row,
@@ -50,7 +53,7 @@ from tuner.system.names import command, in_command, printable
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
-    from tuner.runner import Delivered, Outcome, Repaired
+    from tuner.runner import Delivered, Outcome, Repaired, RunStatus
     from tuner.tracking.sync import Checked, Synced
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
@@ -59,14 +62,6 @@ EXIT_CODES: dict[str | None, int] = {
     StopReason.INTERRUPTED: 130,
     StopReason.STOPPED: 130,
     StopReason.ERRORS: 1,
-}
-STOP_REASONS = {
-    StopReason.TIMEOUT: "the time limit is reached",
-    StopReason.TARGET: "the target is reached",
-    StopReason.PATIENCE: "the last trials brought no better score",
-    StopReason.INTERRUPTED: "interrupted",
-    StopReason.STOPPED: "another command asked it to stop",
-    StopReason.ERRORS: "three trials in a row failed",
 }
 
 
@@ -105,10 +100,20 @@ def print_outcome(
     return EXIT_CODES.get(outcome.reason, 0)
 
 
+def print_watched(study: StudyRow, status: "RunStatus") -> None:
+    """Print how a study that was watched has ended, and what to do next."""
+    best = ""
+    if status.best is not None:
+        best = f"; best: trial {status.best_trial}, {study.spec.metric} {format_value(status.best)}"
+    say(f"study {study.name}: {status.done} of {status.total} trials done{best}")
+    say(f"next: {command('study', 'best', in_command(study.name))}")
+
+
 def _ended_in_vain(summary: Summary) -> bool:
-    """Whether there are trials, and none of them has ended as trials do where nothing is wrong."""
+    """Whether trials have ended, and none of them as trials do where nothing is wrong."""
     usual = {end.value for end in TrialEnd if end.is_usual}
-    return bool(summary.ends) and usual.isdisjoint(summary.ends)
+    ended = summary.ends.keys() & {end.value for end in TrialEnd}
+    return bool(ended) and usual.isdisjoint(ended)
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
@@ -137,7 +142,7 @@ def _describe_stop(outcome: "Outcome") -> str:
     assert outcome.reason is not None  # It stopped before its end.
     count = outcome.put_back
     interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
-    return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
+    return f"stopped: {outcome.reason.in_words}{interrupted}"
 
 
 def print_front(store: Store, study: StudyRow, as_json: bool) -> None:
@@ -279,12 +284,29 @@ def _print_comparison_table(
     say(f"wrote {', '.join(str(file) for file in files)}")
 
 
+@dataclass(frozen=True)
+class TrialOrder:
+    """Which trials are listed, and in which order: the options of `tuner trial list`."""
+
+    best_first: bool = False
+    sort: str = ""
+    filter: str = ""
+
+    @property
+    def words(self) -> list[str]:
+        """The options, for a suggested command."""
+        words = ["--best-first"] if self.best_first else []
+        words += [f"--sort={self.sort}"] if self.sort else []
+        return words + ([f"--filter={self.filter}"] if self.filter else [])
+
+
 def print_trials(
-    store: Store, study: StudyRow, best_first: bool, most: int | None, as_json: bool
+    store: Store, study: StudyRow, order: TrialOrder, most: int | None, as_json: bool
 ) -> None:
-    """Print a study's trials, at most `most`; under a table also how many more there are."""
+    """Print a study's trials, at most `most`; under a table also how many more there are. Raises
+    UsageError for a mistake in the order."""
     spec = study.spec
-    trials = stream_trials(store, study, best_first, most)
+    trials, count = _ordered_trials(store, study, order, most)
     varying = varying_params(store, study)
     rows = (table_row(trial, only=varying) for trial in trials)
     if as_json:
@@ -296,11 +318,23 @@ def print_trials(
         names=[param_column(name, spec.beside_score) for name in varying],
         lead=len(TABLE_COLUMNS) - 1 + len(spec.beside_score),
     )
-    more = count_trials(store, study) - printed if printed == most else 0
+    if not printed and order.filter:
+        say(f"no trial meets {order.filter}")
+    more = count() - printed if printed == most else 0
     if more > 0:
-        order = ["--best-first"] if best_first else []
-        all_trials = command("trial", "list", in_command(study.name), *order, "--all")
+        all_trials = command("trial", "list", in_command(study.name), *order.words, "--all")
         say(f"{more:,} more; all: {all_trials}")
+
+
+def _ordered_trials(
+    store: Store, study: StudyRow, order: TrialOrder, most: int | None
+) -> tuple[Iterator[TrialRow], Callable[[], int]]:
+    """The trials to list, and a function that counts those that there are."""
+    if not (order.sort or order.filter):
+        trials = stream_trials(store, study, order.best_first, most)
+        return trials, lambda: count_trials(store, study)
+    trial_ids = find_trial_ids(store, study, order.sort, order.filter)
+    return stream_by_ids(store, study, trial_ids[:most]), lambda: len(trial_ids)
 
 
 def print_trial(trial: TrialReport, as_json: bool) -> None:

@@ -1,4 +1,5 @@
-"""`tuner study`: create, list, show, best, plot, import, export, code, repair, stop, delete."""
+"""`tuner study`: create, list, show, best, plot, import, export, code, repair, delete, and what
+control_commands.py has."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -6,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tuner.cli.app import Json, StudyName, TrustCode, data_option, flag, new_typer, settings_of
+from tuner.cli.control_commands import (
+    CONTROL,
+    DaemonPatience,
+    DaemonTarget,
+    DaemonTrialTimeout,
+    Priority,
+    Total,
+)
 from tuner.cli.data_options import DATA_HELP, Pairs, Scaling, say_data, takes_data_options
 from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
+    from tuner.manage.control import StudyPlan
     from tuner.manage.creation import Created
     from tuner.manage.wanted_study import Wanted
     from tuner.storage import Store
@@ -162,6 +172,11 @@ def create(
             show_default="one of the study's own",
         ),
     ] = None,
+    trials: Total = None,
+    priority: Priority = None,
+    target: DaemonTarget = None,
+    patience_trials: DaemonPatience = None,
+    trial_timeout: DaemonTrialTimeout = None,
     **data_options: Any,
 ) -> None:
     """Create a study: what to search, on which data, and how.
@@ -171,10 +186,15 @@ def create(
     If the study exists with the same definition, nothing changes. If it exists with another one,
     the command is refused. While no trial of the study has finished, you may correct your own files
     (a network, data, and the modules that they import from their folders): repeat the command.
+
+    With --trials, daemons (tuner worker) train that many, and nobody needs to wait for them.
     """
     from tuner.algorithms.options import parse_configuration, parse_options
+    from tuner.manage.control import StudyPlan
     from tuner.manage.wanted_study import wanted_study
 
+    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout)
+    plan.check()
     wanted = wanted_study(
         name,
         network=network,
@@ -197,15 +217,15 @@ def create(
         experiment=experiment,
         **data_options,
     )
-    _create(context, wanted)
+    _create(context, wanted, plan)
 
 
-def _create(context: typer.Context, wanted: "Wanted") -> None:
+def _create(context: typer.Context, wanted: "Wanted", plan: "StudyPlan") -> None:
     """Create the study, and print how it reads its data and what to do next."""
     from tuner.cli.database_access import open_database
     from tuner.cli.output import complain, say
+    from tuner.manage.control import describe_plan, next_command, plan_study
     from tuner.manage.creation import create_study
-    from tuner.system.names import command, in_command
 
     created = create_study(wanted, settings_of(context), lambda: open_database(context), complain)
     study = created.study
@@ -220,7 +240,11 @@ def _create(context: typer.Context, wanted: "Wanted") -> None:
         say_data(created.columns, created.notes, study.spec.data)
     if created.given:
         say(created.given)
-    say(f"next: {command('optimize', in_command(study.name), '--trials', 100)}")
+    store = open_database(context)
+    if not plan.is_empty:
+        plan_study(store, study, plan, may_lower=False)
+        say(describe_plan(store, study, plan))
+    say(f"next: {next_command(store, study)}")
 
 
 def _describe_creation(created: "Created") -> str:
@@ -440,22 +464,8 @@ def repair(context: typer.Context, study: StudyName = None) -> None:
     print_repaired(row.name, repair_study(store, row))
 
 
-@app.command("stop")
-def stop(context: typer.Context, study: StudyName = None) -> None:
-    """Stop the searches that run on a study now, on any machine, as Ctrl-C does.
-
-    Example: tuner study stop mlp-digits
-
-    Running trials are put back, and tuner optimize continues them. Searches that start later are
-    left alone.
-    """
-    from tuner.cli.database_access import open_study
-    from tuner.cli.output import say
-    from tuner.runner import stop_searches
-
-    store, row = open_study(context, study)
-    searches = ", ".join(map(str, stop_searches(store, row)))
-    say(f"study {row.name}: " + (f"asked to stop: {searches}" if searches else "no search runs"))
+for name, control in CONTROL.items():
+    app.command(name)(control)
 
 
 @app.command("delete")

@@ -319,15 +319,16 @@ def _to_the_right(name: str, columns: int) -> str:
 
 
 def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
-    names = [marks.clip(name, _LONGEST_NAME) for name in bars.names]
+    longest = max(_LONGEST_NAME, width // 2)
+    names = [marks.clip(name, longest) for name in bars.names]
     margin = max(map(cell_len, names))
     length = width - margin - 8
     largest = max(bars.values) or 1.0
     lines = [Text(one_line(bars.label))]
-    for name, value in zip(names, bars.values, strict=True):
+    for name, value, text in zip(names, bars.values, bars.texts(), strict=True):
         bar = marks.bar * round(length * value / largest)
         lines.append(
-            Text.assemble(_to_the_right(name, margin), " ", (bar, _COLOURS[0]), f" {value:.3f}")
+            Text.assemble(_to_the_right(name, margin), " ", (bar, _COLOURS[0]), f" {text}")
         )
     return lines
 

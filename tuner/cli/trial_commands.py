@@ -1,13 +1,14 @@
-"""`tuner trial`: list, show, plot, add, retry."""
+"""`tuner trial`: list, show, plot, add, retry, stop."""
 
 from typing import Annotated
 
 import typer
 
 from tuner.cli.app import InStudy, Json, StudyName, flag, new_typer
+from tuner.cli.control_commands import stop_trial
 from tuner.cli.plot_commands import plot_trials
 
-app = new_typer("Look at trials, and queue trials of your own.")
+app = new_typer("Look at trials, queue trials of your own, and stop them.")
 
 _PAGE = 100
 
@@ -21,6 +22,23 @@ def list_trials(
     best_first: Annotated[
         bool, flag("--best-first", text="Sort by score instead of by number.")
     ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Sort by this column, such as seconds; --sort=-seconds begins with the largest.",
+            metavar="COLUMN",
+            show_default="by number",
+        ),
+    ] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            help="Only trials that meet these terms, such as "
+            "'learning_rate<0.01 optimizer=adam score>0.9'.",
+            metavar="TERMS",
+            show_default="all trials",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -39,18 +57,26 @@ def list_trials(
 
     Example: tuner trial list --best-first
 
+    Example: tuner trial list --sort learning_rate --filter 'state=complete score>0.9'
+
+    A filter has terms of a column, one of = != < <= > >= and a value; all must hold. The columns
+    are those of the table, and end, such as end=diverged; none is a missing value.
+
     A table ends after 100 trials, in a pipe too, and says how many more there are. For programs,
     --json prints all, and tuner study export prints CSV.
     """
     from tuner.cli.database_access import read_study
-    from tuner.cli.result_output import print_trials
+    from tuner.cli.result_output import TrialOrder, print_trials
     from tuner.errors import UsageError
 
     if every and limit is not None:
         raise UsageError("give either --all or --limit, not both")
+    if best_first and sort is not None:
+        raise UsageError("give either --best-first or --sort, not both")
     store, row = read_study(context, study)
     most = limit or (None if every or as_json else _PAGE)
-    print_trials(store, row, best_first, most, as_json)
+    order = TrialOrder(best_first, sort or "", filter or "")
+    print_trials(store, row, order, most, as_json)
 
 
 @app.command("show")
@@ -114,3 +140,6 @@ def retry(context: typer.Context, number: TrialNumber, study: InStudy = None) ->
 
     store, row = open_study(context, study)
     print_queued(row.name, *retry_trial(store, row, number))
+
+
+app.command("stop")(stop_trial)

@@ -8,7 +8,7 @@ from tuner.doctor.findings import Check, Finding, counted, fine, join_first, war
 from tuner.errors import LocationError, TrackingError
 from tuner.settings import Settings
 from tuner.storage import diagnostics
-from tuner.storage.diagnostics import LoopRow
+from tuner.storage.diagnostics import SlotHolder
 from tuner.storage.identity import DatabaseIdentity, residence
 from tuner.storage.store import ReadOnlyStore
 from tuner.system.locations import sqlite_file
@@ -51,19 +51,19 @@ def _check_residence(store: ReadOnlyStore) -> Iterator[Finding]:
     yield warning("place", message, f"{command('db', 'moved')}, or {command('db', 'copied')}")
 
 
-def _describe_running(loop: LoopRow) -> str:
+def _describe_running(loop: SlotHolder) -> str:
     trials = counted(loop.slots, "trial")
     return f"{loop.study}: {_process(loop)} trains {trials}, lease {loop.seconds_left:.0f} s"
 
 
-def _describe_dead(loop: LoopRow) -> str:
+def _describe_dead(loop: SlotHolder) -> str:
     why = "has died"
     if not loop.is_dead:
         why = f"let its lease expire {_format_age(-loop.seconds_left)} ago"
     return f"{_process(loop)} {why} and still holds {counted(loop.slots, 'trial slot')}"
 
 
-def _process(loop: LoopRow) -> str:
+def _process(loop: SlotHolder) -> str:
     return f"{loop.host} (pid {loop.pid})"
 
 

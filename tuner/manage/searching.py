@@ -1,12 +1,13 @@
 """Searching a study: what `tuner optimize` and `Study.optimize` have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from tuner.errors import SearchFailed, UsageError
+from tuner.errors import SearchFailed, TunerError, UsageError
 from tuner.manage.creation import check_code
 from tuner.manage.databases import may_track
+from tuner.notices import check_addresses
 from tuner.runner import (
     BEST_KEPT,
     Delivered,
@@ -14,12 +15,15 @@ from tuner.runner import (
     Outcome,
     SearchOptions,
     Watcher,
+    announce_failure,
     optimize,
     slots_wanted,
+    study_announcer,
 )
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.kept_networks import EVERY
+from tuner.storage.slots import total_slots
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.study.ends import StopReason
@@ -38,7 +42,8 @@ class SearchWanted:
     """What a search was asked for, as it was typed; None means the default. `trials`, `more`: the
     study's total of trials, or how many to add; one of them is given. Times and sizes are numbers
     of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now.
-    `keep_models`: a number, or all."""
+    `keep_models`: a number, or all. `notify`: who is told of new bests, the end and failures,
+    besides TUNER_NOTIFY: see `notices.receivers.read_addresses`."""
 
     trials: int | None = None
     more: int | None = None
@@ -55,6 +60,7 @@ class SearchWanted:
     trial_memory: str | float | None = None
     data_memory: str | float | None = None
     data: str | None = None
+    notify: Sequence[str] = ()
 
     def options(self, spell: Callable[[str], str] = as_option) -> SearchOptions:
         """The same, checked; the total of trials is decided by the study later. `spell`: how the
@@ -76,6 +82,7 @@ class SearchWanted:
                 f"{spell('log_models')} must be best, all or none, got {shown(self.log_models)}"
             )
         keep_models = self._most_kept(spell)
+        check_addresses(self.notify)
         return SearchOptions(
             limits=Limits(
                 trials=0,
@@ -134,14 +141,30 @@ def search_study(
     options = wanted.options()
     check_is_search(study, "optimize")
     check_code(study.spec, settings, wanted.data)
-    total = slots_wanted(store, study, wanted.trials, wanted.more)
-    stage(f"study {study.name}: {total} trials")
-    options = replace(
-        options,
-        limits=replace(options.limits, trials=total),
-        tracking=options.tracking and may_track(store, tell),
-    )
-    return optimize(settings, store, study, options, watcher, stage, owns_process=owns_process)
+    with study_announcer(store, wanted.notify) as announcer:
+        total = slots_wanted(store, study, wanted.trials, wanted.more)
+        stage(f"study {study.name}: {total} trials")
+        options = replace(
+            options,
+            limits=replace(options.limits, trials=total),
+            # Whoever changes the study's total means this search too, unless it asked for a part.
+            follows_total=total >= total_slots(store, study),
+            tracking=options.tracking and may_track(store, tell),
+        )
+        try:
+            return optimize(
+                settings,
+                store,
+                study,
+                options,
+                watcher,
+                stage,
+                owns_process=owns_process,
+                announcer=announcer,
+            )
+        except TunerError as error:
+            announce_failure(announcer, study, f"stopped: {error}")
+            raise
 
 
 def describe_failure(study: StudyRow, outcome: Outcome) -> str:

@@ -4,6 +4,7 @@ Pictures are not Optuna's own: with a dozen parameters its labels overlap or are
 are 4480 pixels wide, and pruned trials, most of a Hyperband study, are missing.
 """
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UsageError
 from tuner.reports.charts import Bars, Chart, Form, Panel, Parallel, Scale, places
+from tuner.reports.interactive_charts import interactive
+from tuner.values import clipped
 
 if TYPE_CHECKING:
-    from tuner.reports.study_plots import PlottedStudy
+    from tuner.reports.plotted_study import PlottedStudy
 
 PICTURES = (".png", ".svg", ".pdf")
 PAGE = ".html"
@@ -29,6 +32,7 @@ _DPI = 120
 # Where a trial that does not have a parameter meets its scale.
 _MISSING = -0.08
 _MOST_NAMED_CHOICES = 12
+_LONGEST_NAME = 60  # characters
 
 
 def check_file(path: Path, formats: Sequence[str] = PICTURES) -> None:
@@ -138,7 +142,7 @@ def _limit(axes: Any, low: float, high: float, is_log: bool) -> None:
 
 
 def _style(form: Form, colour: int) -> dict[str, Any]:
-    paint = _COLOURS[colour % len(_COLOURS)]
+    paint = _paint(colour)
     points = {"linestyle": "none", "color": paint}
     return {
         Form.LINE: {"color": paint, "linewidth": 1.8},
@@ -154,8 +158,8 @@ def _style(form: Form, colour: int) -> dict[str, Any]:
 def _draw_bars(axes: Any, bars: Bars) -> None:
     places = range(len(bars.names))
     drawn = axes.barh(places, bars.values, color=_COLOURS[0])
-    axes.bar_label(drawn, [f"{value:.3f}" for value in bars.values], padding=3, fontsize=8)
-    axes.set_yticks(places, bars.names)
+    axes.bar_label(drawn, bars.texts(), padding=3, fontsize=8)
+    axes.set_yticks(places, [clipped(name, _LONGEST_NAME) for name in bars.names])
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel(bars.label)
@@ -214,9 +218,9 @@ _DRAWERS: dict[type, Callable[[Any, Any], None]] = {
 }
 
 
-def save_page(plotted: "PlottedStudy", kind: str, path: Path) -> None:
-    """Write Optuna's own plot of that kind as a page that needs no network. Raises UsageError if
-    plotly is missing or the file cannot be written."""
+def save_page(chart: Chart, plotted: "PlottedStudy", kind: str, path: Path) -> None:
+    """Write a page that needs no network: Optuna's own plot of that kind, or the chart where Optuna
+    has none. Raises UsageError if plotly is missing or the file cannot be written."""
     from optuna import visualization
 
     from tuner.reports.study_plots import STUDY_PLOTS
@@ -227,9 +231,30 @@ def save_page(plotted: "PlottedStudy", kind: str, path: Path) -> None:
             f"a file that ends in {', '.join(PICTURES)}"
         )
     plot = STUDY_PLOTS[kind]
-    options: dict[str, Any] = {"target_name": plotted.metric}
-    if plot.takes_params:
-        options["params"] = list(plotted.params)
-    figure = getattr(visualization, plot.optuna_name)(plotted.optuna_study(), **options)
+    if plot.optuna_name is None:
+        figure = _own_figure(chart)
+    else:
+        options: dict[str, Any] = {"target_name": plotted.metric}
+        if plot.takes_params:
+            options["params"] = list(plotted.params)
+        figure = getattr(visualization, plot.optuna_name)(plotted.optuna_study(), **options)
     with writing(path):
         figure.write_html(path)
+
+
+def _own_figure(chart: Chart) -> Any:
+    """The chart's only panel as Plotly's figure."""
+    from plotly.graph_objects import Figure
+
+    (panel,) = interactive(chart)["panels"]
+    for trace in panel["data"]:
+        colour = trace["meta"]["colour"]
+        trace["marker"] = trace.get("marker", {}) | {"color": _paint(colour)}
+        if "line" in trace:
+            trace["line"] = trace["line"] | {"color": _paint(colour)}
+    title = {"text": html.escape(chart.title, quote=False)}
+    return Figure(panel["data"], panel["layout"] | {"title": title, "template": "plotly_white"})
+
+
+def _paint(colour: int | None) -> str:
+    return _PALE if colour is None else _COLOURS[colour % len(_COLOURS)]

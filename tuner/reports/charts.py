@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from statistics import quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 from tuner.study.messages import Direction
+
+T = TypeVar("T")
 
 # Positive values that differ by more than this factor are drawn on a logarithmic axis.
 _LOG_FROM = 100.0
@@ -72,11 +74,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class Bars:
-    """Horizontal bars, one for each name, from the top."""
+    """Horizontal bars, one for each name, from the top. `are_counts`: the values are whole
+    numbers."""
 
     label: str
     names: Sequence[str]
     values: Sequence[float]
+    are_counts: bool = False
+
+    def texts(self) -> list[str]:
+        """The values as people read them."""
+        return [f"{value:,.0f}" if self.are_counts else f"{value:.3f}" for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,12 @@ class Scale:
             return 0.0, float(len(self.choices) - 1)
         numbers = [value for value in self.values if value is not None]
         return min(numbers), max(numbers)
+
+    def text(self, value: float | None) -> str:
+        """The value as people read it."""
+        if value is None:
+            return "–"
+        return self.choices[int(value)] if self.choices else f"{value:.4g}"
 
     def share(self, value: float) -> float:
         """Where the value lies on the scale: from 0 to 1."""
@@ -161,3 +175,45 @@ def _without_far_worse(values: Sequence[float], direction: Direction) -> tuple[f
         return min(value for value in values if value >= farthest), high
     farthest = low + _FARTHEST * (upper - low)
     return low, max(value for value in values if value <= farthest)
+
+
+def thinned(chart: Chart, most: int) -> Chart:
+    """The chart with at most so many points in each series, spread evenly; its caption says so.
+    Lines of steps lose only points at which they do not rise or fall, as long as that suffices."""
+    panels: list[Panel | Bars | Parallel] = []
+    drawn = total = 0
+    for panel in chart.panels:
+        if isinstance(panel, Panel):
+            series = [_thin(each, most) for each in panel.series]
+            points = [each for each in panel.series if each.form is not Form.STEPS]
+            total += sum(len(each.x) for each in points)
+            drawn += sum(min(len(each.x), most) for each in points)
+            panels.append(Panel(panel.x, panel.y, series))
+        else:
+            panels.append(panel)
+    caption = list(chart.caption)
+    if drawn < total:
+        caption.append(f"{drawn:,} of {total:,} points are drawn")
+    return Chart(chart.title, panels, caption)
+
+
+def _thin(series: Series, most: int) -> Series:
+    kept = range(len(series.x))
+    if series.form is Form.STEPS:
+        y, last = series.y, len(series.y) - 1
+        kept_steps = [place for place in kept if place in (0, last) or y[place] != y[place - 1]]
+        kept_places = evenly(kept_steps, most)
+    else:
+        kept_places = evenly(kept, most)
+    if len(kept_places) == len(series.x):
+        return series
+    x, y = ([values[place] for place in kept_places] for values in (series.x, series.y))
+    return Series(series.label, x, y, series.form, series.colour, series.tag)
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, spread evenly: the first and the last are among them."""
+    if len(items) <= most:
+        return list(items)
+    step = (len(items) - 1) / max(1, most - 1)
+    return [items[round(number * step)] for number in range(most)]

@@ -5,7 +5,7 @@ after each trial's last epoch. A comparison is a study, so it is stored, interru
 tracked like one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,14 @@ def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:
     configurations = study.spec.space.configurations()
     aligned = len(subject.references) == len(configurations)
     references = subject.references if aligned else ()
+    return comparison_table(store, study, references)
+
+
+def comparison_table(
+    store: Store, study: StudyRow, references: Sequence[float | None] = ()
+) -> ComparisonTable:
+    """The same of a comparison that was made before. `references`: one per configuration, or
+    none."""
     return make_table(study.spec, list_trials(store, study), references)
 
 

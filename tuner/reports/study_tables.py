@@ -1,12 +1,12 @@
 """What commands show of studies and trials, as names and values: no printing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
-from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
+from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, param_column, table_row
 from tuner.study.ends import outcome
 from tuner.study.spec import StudySpec
 from tuner.training.program_key import engine_reason
@@ -25,9 +25,10 @@ def study_list_rows(studies: Sequence[StudySummary]) -> list[Facts]:
 
 def short_study_list_rows(studies: Sequence[StudySummary]) -> list[Facts]:
     """The same in fewer columns, for 80 characters: only the day of creation, and no column that
-    is 0 in all rows."""
+    is 0 or empty in all rows."""
     rows = [_study_list_row(study, damage_column=False) for study in studies]
-    empty = [name for name in ("running", "failed") if not any(row[name] for row in rows)]
+    often_empty = ("total", "running", "failed", "state", "priority")
+    empty = [name for name in often_empty if not any(row[name] for row in rows)]
     for row, study in zip(rows, studies, strict=True):
         row["created"] = study.created_at and study.created_at.astimezone().date()
     return [{name: row[name] for name in row if name not in empty} for row in rows]
@@ -39,15 +40,19 @@ def _study_list_row(study: StudySummary, damage_column: bool) -> Facts:
         "data": study.data,
         "network": study.space,
         "finished": study.finished,
+        "total": study.total,
         "running": study.states.get("RUNNING", 0),
         "failed": study.states.get("FAIL", 0),
         "best": study.best,
         "metric": study.metric,
         "created": study.created_at,
+        "state": study.state.value or None,
+        "priority": study.priority,
     }
     if study.damage is None:
         return row
-    row |= dict.fromkeys(("network", "finished", "running", "failed", "metric"))
+    unknown = ("network", "finished", "total", "running", "failed", "metric", "priority")
+    row |= dict.fromkeys(unknown)
     if damage_column:
         return row | {"data": None, "damage": study.damage}
     return row | {"data": f"damaged: {clipped(study.damage, _DAMAGE_CHARACTERS)}"}
@@ -82,6 +87,10 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
         "seed": spec.seed,
         "mlflow_experiment": experiment,
+        "state": study.state.value or None,
+        "priority": study.priority or None,
+        "daemons_stop_at": dict(study.limits),
+        "total": summary.total or None,
         "trials": summary.trials,
         "ends": summary.ends,
         "attempts_lost": summary.lost or None,
@@ -218,12 +227,6 @@ def trial_columns(record: Iterable[str]) -> list[str]:
     """The columns of an exported trial before its params; `record`: the study's."""
     score = TABLE_COLUMNS.index("score") + 1
     return [*TABLE_COLUMNS[:score], *record, *TABLE_COLUMNS[score:]]
-
-
-def param_column(name: str, metrics: Collection[str] = ()) -> str:
-    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained; a
-    parameter of an own network may be called as one of the recorded `metrics`."""
-    return f"{name}_param" if name in TABLE_COLUMNS or name in metrics else name
 
 
 def trial_state(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """The curves of trials as charts: one trial's metrics, or one metric of several trials."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from tuner.errors import StudyError
 from tuner.reports.charts import Axis, Chart, Form, Panel, Series, value_axis
@@ -58,9 +59,13 @@ def one_trial_chart(study: StudyRow, trial: TrialRow, reports: Sequence[ReportRo
 
 
 def objective_chart(
-    study: StudyRow, trials: Sequence[TrialRow], reports: Sequence[Sequence[ReportRow]]
+    study: StudyRow,
+    trials: Sequence[TrialRow],
+    reports: Sequence[Sequence[ReportRow]],
+    roles: Mapping[int, str] = MappingProxyType({}),
 ) -> Chart:
-    """The objective of several trials in one panel. Raises StudyError if none has reported it."""
+    """The objective of several trials in one panel. `roles`: what else is said of a trial, by its
+    number. Raises StudyError if none has reported it."""
     objective = study.spec.metric
     lines, marks, left_out = [], [], []
     for colour, (trial, curve) in enumerate(zip(trials, reports, strict=True)):
@@ -68,7 +73,8 @@ def objective_chart(
         if not x:
             left_out.append(f"not drawn: {_without_curve(trial)}")
             continue
-        name = f"trial {trial.number}"
+        role = roles.get(trial.number)
+        name = f"trial {trial.number}, {role}" if role else f"trial {trial.number}"
         lines.append(Series(name, x, y, Form.LINE, colour, tag=str(trial.number)))
         values = dict(zip(x, y, strict=True))
         if (best := _best_epoch(study, trial, curve)) in values:
@@ -76,7 +82,7 @@ def objective_chart(
     if not lines:
         raise StudyError(f"study {study.name!r}: none of these trials has finished an epoch")
     axis = value_axis(objective, [value for line in lines for value in line.y])
-    title = f"study {study.name}: {objective} of {len(lines)} trials"
+    title = f"study {study.name}: {objective} of {len(lines)} trial{'s' * (len(lines) != 1)}"
     return Chart(title, [Panel(Axis(_EPOCH), axis, [*lines, *marks])], left_out)
 
 

@@ -1,17 +1,19 @@
 """Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
+from tuner.runner.announcing import announce_failure, study_announcer
 from tuner.runner.loop import Outcome
 from tuner.runner.network_keeping import BEST_KEPT
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
     SearchOptions,
+    most_trials,
     open_writer,
     optimize,
     slots_wanted,
     stop_searches,
 )
-from tuner.runner.stopping import Limits
+from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
 from tuner.runner.trial_writer import Repaired, repair
 from tuner.tracking.process import Delivered
@@ -26,13 +28,17 @@ __all__ = [
     "RunStatus",
     "SearchOptions",
     "Silent",
+    "Stopping",
     "Watcher",
+    "announce_failure",
     "check_data",
     "check_fingerprint",
+    "most_trials",
     "open_writer",
     "optimize",
     "repair",
     "slots_wanted",
     "stop_searches",
+    "study_announcer",
     "trained_on",
 ]

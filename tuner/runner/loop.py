@@ -20,8 +20,9 @@ from tuner.runner.requests import SearchRequests
 from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
-from tuner.storage import leases, slots
+from tuner.storage import leases, slots, study_control
 from tuner.storage.leases import LeaseKeeper
+from tuner.storage.study_control import LoopOrders
 from tuner.study.ends import Fate, StopReason, TrialEnd
 from tuner.study.engines import Engine
 from tuner.study.messages import (
@@ -38,6 +39,8 @@ from tuner.study.messages import (
     Suggest,
     TrialRequest,
 )
+from tuner.system.logs import logging_about
+from tuner.system.names import command, in_command
 from tuner.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ _WAIT_S = 0.2
 _REFRESH_S = 2.0
 # So many reports at most are stored in one transaction: the first of them waits for the last.
 _MOST_TOGETHER = 16
+_ORDERS_S = 0.5
 # What workers say of a trial that goes on, or ends by itself.
 TrialMessage = Event | Saved | Failed | Lost
 # How long a loop that stops waits for the running epochs to end, so that their trials go on after
@@ -68,7 +72,10 @@ class Outcome:
 
 class Loop:
     """Runs a study's trials on workers until its limits are met. `program_key`: a word that is
-    equal for requests that one program can train, empty where each has its own."""
+    equal for requests that one program can train, empty where each has its own. `share`: how many
+    of the workers may train now; None for all. While more do, trials stop behind an epoch and are
+    put back. `follows_total`: whether the number of trials is the study's total, which anybody may
+    change; otherwise it is that of the limits."""
 
     def __init__(
         self,
@@ -81,8 +88,12 @@ class Loop:
         program_key: Callable[[TrialRequest], str],
         engine: Engine = "auto",
         stage: Callable[[str], None] = lambda text: None,
+        share: Callable[[], int] | None = None,
+        follows_total: bool = False,
     ) -> None:
         self._writer, self._workers, self._stopping = writer, workers, stopping
+        self._share, self._follows_total = share, follows_total
+        self._orders = LoopOrders()
         self._files, self._networks, self._watcher = files, networks, watcher
         spec = writer.spec
         self._goal = spec.goal(stopping.limits.target)
@@ -95,10 +106,11 @@ class Loop:
             total=stopping.limits.trials, workers=[WorkerStatus() for _ in range(workers.count)]
         )
         self._stage = stage
-        self._awaits_checkpoints, self._put_back_count = False, 0
+        self._awaits_checkpoints = False
+        self._put_back_slots: set[int] = set()
         self._failure: str | None = None
         self._failed_trial: int | None = None
-        self._renew_at = self._refresh_at = 0.0
+        self._renew_at = self._refresh_at = self._orders_at = 0.0
 
     def run(self) -> Outcome:
         """Work until nothing is left or a limit ends it. No trial of this loop is RUNNING
@@ -115,7 +127,7 @@ class Loop:
         return Outcome(
             reason=self._stopping.reason,
             status=self._status,
-            put_back=self._put_back_count,
+            put_back=len(self._put_back_slots),
             failure=self._failure,
             failed_trial=self._failed_trial,
         )
@@ -124,6 +136,7 @@ class Loop:
         while not self._stopping.at_once:
             self._keeper.hear()
             self._housekeeping()
+            self._read_orders()
             self._fill_workers()
             if not self._running and self._is_finished():
                 break
@@ -134,14 +147,23 @@ class Loop:
     def _is_finished(self) -> bool:
         """Whether the search is over, where no trial runs here. Otherwise another loop may yet put
         a trial back."""
-        if self._stopping.no_more:
-            return True
+        if not self._stopping.no_more and self._has_all_done():
+            self._read_orders(now=True)  # the total may have changed since
+        return self._stopping.no_more or self._has_all_done()
+
+    def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
 
     # Giving trials to workers
 
+    def _may_train(self) -> int:
+        """How many trials may run now."""
+        if self._orders.paused:
+            return 0
+        return self._workers.count if self._share is None else self._share()
+
     def _fill_workers(self) -> None:
-        while not self._stopping.no_more:
+        while not self._stopping.no_more and len(self._running) < self._may_train():
             free = self._free_workers()
             if not free:
                 return
@@ -155,6 +177,7 @@ class Loop:
                     return
                 # From here on it is put back, whatever goes wrong.
                 self._running[free[0]] = running
+                self._put_back_slots.discard(running.slot.number)
                 self._keeper.hear()
                 is_alone = running.slot.alone and bool(in_idle_process)
                 self._submit(running, free[0], in_idle_process if is_alone else free)
@@ -196,7 +219,10 @@ class Loop:
         self._affinity.gave(worker, key)
         self._workers.submit(worker, request)
         attempt = running.slot.attempt
-        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
+        if attempt > 1:  # somebody may have stopped it while it waited
+            self._orders_at = 0.0
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
 
     # What workers say
@@ -241,7 +267,8 @@ class Loop:
         if running is None:
             return  # a worker that was lost while idle has been replaced already
         if isinstance(message, Checkpointed):
-            self._put_back(running)
+            leaves_as = running.leaves_as or TrialEnd.INTERRUPTED
+            self._put_back(running, policy.after_checkpoint(leaves_as, self._stopping.reason))
             del self._running[worker]
             self._status.workers[worker] = WorkerStatus()
             return
@@ -283,12 +310,25 @@ class Loop:
     ) -> Decision:
         status = self._status.workers[worker]
         status.epoch, status.value = report.epoch, running.pruning.best
-        return policy.after_report(
+        decision = policy.after_report(
             report,
             running.so_far,
             is_pruned=is_pruned,
-            search_is_stopping=self._awaits_checkpoints,
+            search_is_stopping=self._awaits_checkpoints or self._orders.paused,
+            is_stopped=running.slot.number in self._orders.stopped_slots,
+            is_surplus=self._has_surplus(),
         )
+        if decision.reply == policy.STOP_WITH_CHECKPOINT:
+            running.leaves_as = TrialEnd.PAUSED if self._orders.paused else TrialEnd.YIELDED
+        return decision
+
+    def _has_surplus(self) -> bool:
+        """Whether more trials run than may, without those that are about to leave. A function that
+        trains by itself may keep no checkpoint: its trials are left to end."""
+        if self._writer.spec.function_kind.trains:
+            return False
+        staying = sum(running.leaves_as is None for running in self._running.values())
+        return staying > self._may_train()
 
     def _decide_after_training(self, running: RunningTrial, ended: Ended) -> Decision:
         name = None
@@ -357,7 +397,8 @@ class Loop:
         running = self._running.pop(worker)
         self._status.workers[worker] = WorkerStatus()
         self._status.ended[end] = self._status.ended.get(end, 0) + 1
-        logger.info("trial %d ended: %s, score %s", running.number, end, value)
+        with logging_about(trial=running.number, worker=worker):
+            logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _let_go(self, worker: int) -> None:
@@ -416,15 +457,16 @@ class Loop:
         with contextlib.ExitStack() as last_things:  # each is done, whatever becomes of the others
             last_things.callback(self._end_lease)
             for running in self._running.values():
-                last_things.callback(self._put_back, running)
+                ending = policy.after_stop(running.so_far, self._stopping.reason)
+                last_things.callback(self._put_back, running, ending)
         self._running.clear()
 
-    def _put_back(self, running: RunningTrial) -> None:
-        ending = policy.after_stop(running.so_far, self._stopping.reason)
+    def _put_back(self, running: RunningTrial, ending: Ending) -> None:
         # Of a study that was deleted nothing is left to be put back.
         with contextlib.suppress(SlotLost, LeaseLost):
             self._writer.end(running, ending)
-            self._put_back_count += ending.fate is Fate.PUT_BACK
+            if ending.fate is Fate.PUT_BACK:
+                self._put_back_slots.add(running.slot.number)
 
     def _end_lease(self) -> None:
         self._keeper.stop()
@@ -446,8 +488,29 @@ class Loop:
         if clock >= self._refresh_at:
             self._refresh_at = clock + _REFRESH_S
             self._refresh_status()
-            if (reason := leases.why_stop(self._writer.store, self._writer.lease)) is not None:
-                self._stopping.stop(reason)
+
+    def _read_orders(self, now: bool = False) -> None:
+        """Read what is asked of the study, and obey it from now on. Twice a second, or `now`."""
+        clock = time.monotonic()
+        if clock < self._orders_at and not now:
+            return
+        self._orders_at = clock + _ORDERS_S
+        was_paused, lease = self._orders.paused, self._writer.lease
+        orders = self._orders = study_control.read_orders(self._writer.store, lease)
+        if orders.stop is not None:
+            self._stopping.stop(orders.stop)
+        if orders.paused and not self._running and lease.daemon_id is not None:
+            self._stopping.stop(StopReason.PAUSED)
+        limit = self._stopping.limits.trials
+        self._status.total = orders.total if self._follows_total else min(limit, orders.total)
+        if orders.paused != was_paused:
+            self._tell_pause()
+
+    def _tell_pause(self) -> None:
+        name = in_command(self._writer.study.study_name)
+        resume = command("study", "resume", name)
+        self._status.note = f"paused; to go on: {resume}" if self._orders.paused else ""
+        self._stage(self._status.note or "the study goes on")
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

@@ -53,23 +53,36 @@ class Decision:
 
 
 def after_report(
-    report: Report, trial: TrialSoFar, *, is_pruned: bool, search_is_stopping: bool
+    report: Report,
+    trial: TrialSoFar,
+    *,
+    is_pruned: bool,
+    search_is_stopping: bool,
+    is_stopped: bool = False,
+    is_surplus: bool = False,
 ) -> Decision:
-    """A report was recorded, and the pruner asked."""
+    """A report was recorded, and the pruner asked. `search_is_stopping`: or it is paused.
+    `is_stopped`: somebody ends this one trial. `is_surplus`: more trials run than may."""
+    if is_stopped and not _is_last(report, trial):
+        return Decision(STOP, stopped(trial.best))
     if report.advisory:
         return Decision(STOP_WITH_CHECKPOINT if search_is_stopping else Reply(prune=is_pruned))
     if is_pruned:
         return Decision(STOP, pruned(trial.best))
-    if search_is_stopping and _can_resume_after(report, trial):
+    if (search_is_stopping or is_surplus) and _can_resume_after(report, trial):
         return Decision(STOP_WITH_CHECKPOINT)
     return Decision(GO_ON)
+
+
+def _is_last(report: Report, trial: TrialSoFar) -> bool:
+    return report.whole and report.epoch == trial.epochs
 
 
 def _can_resume_after(report: Report, trial: TrialSoFar) -> bool:
     """Whether a next attempt could go on after this report. A trial that has trained its last
     epoch, or has diverged, may say so instead."""
-    is_last = report.epoch == trial.epochs
-    return report.whole and not is_last and all(map(math.isfinite, report.metrics.values()))
+    is_finite = all(map(math.isfinite, report.metrics.values()))
+    return report.whole and not _is_last(report, trial) and is_finite
 
 
 def has_score(ended: Ended) -> bool:
@@ -140,6 +153,12 @@ def after_time_limit(trial: TrialSoFar, limit_s: float, *, shares_process: bool)
     return Ending(TrialEnd.TIME_LIMIT, Fate.INFEASIBLE, detail=detail, shown_value=trial.best)
 
 
+def after_checkpoint(leaves_as: TrialEnd, reason: StopReason | None) -> Ending:
+    """The trial has stopped behind a whole epoch. `leaves_as`: why it was asked to; `reason`: why
+    the search ends, if it does by now."""
+    return put_back(leaves_as if reason is None else reason.trial_end)
+
+
 def after_stop(trial: TrialSoFar, reason: StopReason | None) -> Ending:
     """The search ends while the trial runs. `reason`: None for an error."""
     end = TrialEnd.ERROR if reason is None else reason.trial_end
@@ -161,6 +180,11 @@ def put_back(end: TrialEnd, detail: str | None = None) -> Ending:
 def pruned(best: float | None) -> Ending:
     """The pruner ends the trial."""
     return Ending(TrialEnd.PRUNED, Fate.PRUNED, shown_value=best)
+
+
+def stopped(best: float | None) -> Ending:
+    """Somebody ends the trial: what it has reached counts."""
+    return Ending(TrialEnd.STOPPED, TrialEnd.STOPPED.fate, shown_value=best)
 
 
 def failed(kind: TrialEnd, detail: str) -> Ending:

@@ -14,12 +14,13 @@ from tuner.values import format_number
 @dataclass
 class WorkerStatus:
     """What one worker does. `trial`: None while it is idle. `epochs`: None where the trial's last
-    one is not known. `value`: its trial's running best."""
+    one is not known. `value`: its trial's running best. `name`: "" for the worker's number."""
 
     trial: int | None = None
     epoch: int = 0
     epochs: int | None = 0
     value: float | None = None
+    name: str = ""
 
     @property
     def epoch_text(self) -> str:
@@ -30,7 +31,8 @@ class WorkerStatus:
 @dataclass
 class RunStatus:
     """`total`, `done`: the study's slots up to this command's total. `ended`: this loop's trials by
-    how they ended; `done_here`: those of them that took their slot."""
+    how they ended; `done_here`: those of them that took their slot. `note`: what a person
+    should know of the study, such as what keeps it from going on; may be empty."""
 
     total: int
     done: int = 0
@@ -40,6 +42,7 @@ class RunStatus:
     workers: list[WorkerStatus] = field(default_factory=list)
     done_here: int = 0
     elapsed_s: float = 0.0
+    note: str = ""
 
     @property
     def left_s(self) -> float | None:

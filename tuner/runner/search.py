@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -20,7 +20,10 @@ from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
+from tuner.notices import Announcer
+from tuner.runner.announcing import AnnouncedSearch
 from tuner.runner.loop import Loop, Outcome
+from tuner.runner.metered_workers import Meter, metered
 from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
@@ -44,12 +47,14 @@ from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
+from tuner.storage.study_control import set_state
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
-from tuner.system.logs import log_to_file
-from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
+from tuner.study.study_state import StudyState
+from tuner.system.logs import log_format, log_to_file, logging_about
+from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import EntryPoint, Workers, back_end
 
@@ -63,6 +68,8 @@ FUNCTIONS = EntryPoint(
     preload=("tuner.functions.function_session", "tuner.workers.worker"),
 )
 _DELIVERY_S = 120.0
+# So long the tracker of a daemon's search leaves the machine to the first trials.
+_TRACKER_AFTER_S = 4.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.
 _DATABASE_S = 600.0
 
@@ -80,7 +87,8 @@ class SearchOptions:
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
     study's data lie now, if elsewhere. `back_end`: where the workers are
-    (tuner.workers.BACK_ENDS)."""
+    (tuner.workers.BACK_ENDS). `share`, `follows_total`: see Loop. `daemon_id`: of the daemon that
+    searches, None in the foreground: see `leases.open_lease`."""
 
     limits: Limits
     workers: int | None = None
@@ -95,19 +103,27 @@ class SearchOptions:
     lanes: int = 1
     data: str | None = None
     back_end: str = "local"
+    share: Callable[[], int] | None = None
+    follows_total: bool = False
+    daemon_id: str | None = None
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
-    """The study's total of slots: `trials`, or `more` than it has. A grid has no more than its
-    points. Raises StudyError when neither is given."""
-    is_grid = study.spec.sampler.name == "grid"
-    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
+    """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
+    is given."""
+    most = most_trials(study)
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
     slots.ensure_slots(store, study, min(trials, most))
     return min(trials, most)
+
+
+def most_trials(study: StudyRow) -> int:
+    """How many trials a study can have: a grid has no more than its points."""
+    is_grid = study.spec.sampler.name == "grid"
+    return len(study.spec.first_trials()) if is_grid else sys.maxsize
 
 
 def optimize(
@@ -119,31 +135,50 @@ def optimize(
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint | None = None,
     owns_process: bool = True,
+    stopping: Stopping | None = None,
+    announcer: Announcer | None = None,
+    meter: Meter | None = None,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
-    for what the study's network needs. `owns_process`: see Interrupts.
+    for what the study's network needs. `owns_process`: see Interrupts. `stopping`: by which another
+    thread may end the search, made with the options' limits. `announcer`: is told of new bests and
+    of the end. `meter`: see metered_workers.py.
+
+    A daemon's search that has reached its target, or the end of its patience, stops the study:
+    otherwise the next daemon would begin it again.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
+    if options.follows_total:
+        limits = replace(options.limits, trials=slots.total_slots(store, study))
+        options = replace(options, limits=limits)
     search = _Search(
         settings=settings,
         store=store,
         study=study,
         options=options,
-        watcher=watcher or Silent(),
+        watcher=AnnouncedSearch(announcer or Announcer(), study, watcher or Silent()),
         stage=stage,
         entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
-        stopping=Stopping(options.limits),
+        stopping=stopping or Stopping(options.limits),
         owns_process=owns_process,
+        meter=meter,
     )
-    with _listed(study, search.stopping):
-        return search.run()
+    with _listed(study, search.stopping), logging_about(study=study.name):
+        outcome, delivered = search.run()
+    if options.daemon_id is not None and outcome.reason in _ENOUGH:
+        set_state(store, study, StudyState.STOPPED)
+    return outcome, delivered
 
 
+# Why a study needs no further trial, although it has slots left.
+_ENOUGH = (StopReason.TARGET, StopReason.PATIENCE)
 # The searches that run in this process, by their study's uuid.
 _running: dict[str, list[Stopping]] = {}
 _running_lock = threading.Lock()
+# Data functions are users' code, which may use what the process has once: one thread at a time.
+_reading = threading.Lock()
 
 
 @contextmanager
@@ -160,11 +195,12 @@ def _listed(study: StudyKey, stopping: Stopping) -> Iterator[None]:
 def stop_searches(store: Store, study: StudyKey) -> list[Holder]:
     """Have the searches of the study that run now, here or elsewhere, put back their running trials
     and end, and return who was asked. Those of this process begin no further trial; others hear of
-    it within two seconds. Searches that begin later are left alone."""
+    it within half a second. Daemons leave the study alone until it is resumed; searches that begin
+    later in the foreground go on with it."""
     with _running_lock:
         for stopping in _running.get(study.uuid, []):
             stopping.stop(StopReason.STOPPED)
-    return leases.ask_to_stop(store, study)
+    return set_state(store, study, StudyState.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -175,11 +211,12 @@ class _Search:
     store: Store
     study: StudyRow
     options: SearchOptions
-    watcher: Watcher
+    watcher: AnnouncedSearch
     stage: Callable[[str], None]
     entry: EntryPoint
     stopping: Stopping
     owns_process: bool
+    meter: Meter | None
 
     def run(self) -> tuple[Outcome, Delivered | None]:
         """How the loop ended, and what of its trials has reached MLflow."""
@@ -225,7 +262,8 @@ class _Search:
 
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
-        dataset = trained_on(self.settings, spec, self.options.data)
+        with _reading:
+            dataset = trained_on(self.settings, spec, self.options.data)
         network = spec.space.network
         if network not in NETWORKS and not spec.function_kind.trains:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
@@ -247,6 +285,7 @@ class _Search:
             data_bytes=self.options.data_memory_bytes,
             log=log,
             tell=self.stage,
+            share=self.options.share,
         )
         with log_to_file(log):
             logger.info(
@@ -271,6 +310,7 @@ class _Search:
             memory_bytes=self.options.trial_memory_bytes,
             lanes=self._lanes(),
             study=StudyOrigin(self.study.name, self.study.uuid),
+            log_format=log_format(),
         )
 
     def _lanes(self) -> int:
@@ -281,8 +321,12 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        with self.store.asking_optuna():
-            outcome = self._loop(workers).run()
+        try:
+            with self.store.asking_optuna():
+                outcome = self._loop(workers).run()
+        finally:
+            self.stopping.over = True
+        self.watcher.loop_ended(outcome)
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",
             outcome.reason or "all trials are done",
@@ -294,7 +338,9 @@ class _Search:
         return outcome
 
     def _loop(self, workers: Workers) -> Loop:
-        lease = leases.open_lease(self.store, self.study, self.options.lease_s)
+        lease = leases.open_lease(
+            self.store, self.study, self.options.lease_s, daemon_id=self.options.daemon_id
+        )
         if not has_definition(self.store, self.study):  # it can be corrected until a lease holds
             leases.renew_lease(self.store, lease, 0.0)
             name = self.study.name
@@ -304,7 +350,7 @@ class _Search:
             mark_owner(artifacts, self.study.uuid, owner)
         return Loop(
             writer=open_writer(self.store, self.study, lease),
-            workers=workers,
+            workers=metered(workers, self.meter),
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
             networks=self._networks(),
@@ -312,6 +358,8 @@ class _Search:
             engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
+            share=self.options.share,
+            follows_total=self.options.follows_total,
         )
 
     def _networks(self) -> KeptNetworks:
@@ -328,18 +376,24 @@ class _Search:
         )
 
     @contextmanager
-    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
+    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | LateTracker | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
         if not self.options.tracking:
             yield None
             return
-        tracker = start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        def start() -> TrackerProcess:
+            return start_tracker(self.settings, self.study, self.options.log_models, data)
+
+        # A daemon's first report comes soon after a study was created.
+        is_daemons = self.options.daemon_id is not None
+        tracker = LateTracker(start, _TRACKER_AFTER_S) if is_daemons else start()
         try:
             yield tracker
         finally:
             tracker.kill()
 
-    def _deliver(self, tracker: TrackerProcess | None) -> Delivered | None:
+    def _deliver(self, tracker: TrackerProcess | LateTracker | None) -> Delivered | None:
         if tracker is None:
             return None
         self.stage("sending what is left to MLflow")

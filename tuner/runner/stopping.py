@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import FrameType
+from typing import Any
 
 from tuner.errors import UsageError
 from tuner.storage import fold_all
@@ -62,30 +63,48 @@ class Limits:
         }
         for name, count in counts.items():
             if count is not None:
-                _check_count(spell(name), count, _MOST)
-        _check_count(spell("lanes"), lanes, _MOST_LANES)
-        if target is None:
+                Limits.check_count(spell(name), count)
+        Limits.check_count(spell("lanes"), lanes, _MOST_LANES)
+        Limits.check_target(spell("target"), target)
+
+    @staticmethod
+    def check_target(option: str, target: object) -> None:
+        """`option`: as the user wrote it. Raises UsageError."""
+        if target is None or (isinstance(target, Real) and math.isfinite(target)):
             return
-        if not isinstance(target, Real) or not math.isfinite(target):
-            raise UsageError(f"{spell('target')} must be a finite number, got {shown(target)}")
+        raise UsageError(f"{option} must be a finite number, got {shown(target)}")
+
+    @staticmethod
+    def check_count(option: str, count: object, most: int = _MOST) -> None:
+        """`option`: as the user wrote it. Raises UsageError."""
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise UsageError(f"{option} must be a whole number, got {shown(count)}")
+        if not 1 <= int(count) <= most:
+            raise UsageError(f"{option} must be between 1 and {most}, got {shown(count)}")
+
+    @classmethod
+    def stored(cls, limits: Mapping[str, Any]) -> "Limits":
+        """Those that a study stores for daemons (`StudyRow.limits`), without a total. Names of
+        later versions and values that cannot be read are left out."""
+        names = ("target", "patience_trials", "trial_timeout_s")
+        return cls(0, **{name: limits[name] for name in names if _is_number(limits.get(name))})
 
 
-def _check_count(option: str, count: object, most: int) -> None:
-    if not isinstance(count, Integral) or isinstance(count, bool):
-        raise UsageError(f"{option} must be a whole number, got {shown(count)}")
-    if not 1 <= int(count) <= most:
-        raise UsageError(f"{option} must be between 1 and {most}, got {shown(count)}")
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass
 class Stopping:
     """Whether to begin more trials, and whether to end those that run. `asked` is set by a signal,
-    `hurried` by a second one: then nothing is waited for."""
+    `hurried` by a second one: then nothing is waited for. `over`: no trial runs any more, and none
+    will; what is left is to send them to MLflow."""
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)
     asked: bool = False
     hurried: bool = False
+    over: bool = False
     reason: StopReason | None = None
     trials_without_gain: int = 0
     failures_in_a_row: int = 0

@@ -39,7 +39,8 @@ from tuner.study.spec import StudySpec
 @dataclass
 class RunningTrial:
     """A trial that a worker is training. `started_at`: by the loop's clock, in seconds. `ended`:
-    how its training ended, while its network is being saved."""
+    how its training ended, while its network is being saved. `leaves_as`: how its attempt will have
+    ended, once it was asked to write a checkpoint and stop."""
 
     slot: TrialSlot
     trial: optuna.Trial
@@ -48,6 +49,7 @@ class RunningTrial:
     started_at: float = 0.0
     last_report: Report | None = None
     ended: Ended | None = None
+    leaves_as: TrialEnd | None = None
 
     @property
     def number(self) -> int:

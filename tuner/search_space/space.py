@@ -278,6 +278,11 @@ class Space(BaseModel):
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
 
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All its parameters by name: searched ones in the file's order, constants, defaults."""
+        return self._order.nodes
+
     def knows(self, name: str) -> bool:
         """Whether it is a parameter of the space, searched, constant or default."""
         return name in self._order.nodes

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tuner.errors import StorageError
 from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
-from tuner.storage.schema import StudyKey, attempts, reports
+from tuner.storage.schema import StudyKey, attempts, loops, reports
 from tuner.storage.slots import TrialSlot, hold
 from tuner.storage.store import Store, insert_or, now
 from tuner.study.artifacts import Artifact
@@ -273,6 +273,29 @@ def read_attempts(
     if trial_id is not None:
         query = query.where(attempts.c.trial_id == trial_id)
     return store.read(attempts_by_trial, query)
+
+
+@dataclass(frozen=True)
+class AttemptPlace:
+    """Where an attempt ran. `has_daemon`: its loop was one of `tuner worker`."""
+
+    host: str
+    pid: int
+    has_daemon: bool
+
+
+def attempt_places(store: Store, study: StudyKey, trial_id: int) -> dict[int, AttemptPlace]:
+    """Where the attempts of a trial ran, by attempt. None is known of imported ones, nor in a
+    database that was moved since."""
+    query = (
+        sa.select(attempts.c.attempt, loops.c.host, loops.c.pid, loops.c.worker_id)
+        .join(loops, loops.c.loop_id == attempts.c.loop_id)
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.trial_id == trial_id)
+    )
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return {
+        row.attempt: AttemptPlace(str(row.host), row.pid, row.worker_id is not None) for row in rows
+    }
 
 
 def select_attempts(study: StudyKey) -> sa.Select[Any]:

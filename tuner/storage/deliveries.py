@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost, StorageError
+from tuner.errors import StorageError
 from tuner.storage.attempt_rows import AttemptRow, attempts_by_trial, select_attempts
-from tuner.storage.leases import study_exists
+from tuner.storage.leases import keep_study
 from tuner.storage.optuna_rows import flat_params, state_of_trial
 from tuner.storage.read_only import real_path
 from tuner.storage.schema import (
@@ -272,8 +272,7 @@ def mark(
     that was deleted."""
 
     def write(connection: sa.Connection) -> None:
-        if not study_exists(connection, study):
-            raise LeaseLost
+        keep_study(connection, study)
         values = asdict(delivery)
         if network is not None and not _keeps_network(connection, study, trial_id, network):
             values["state"] = RELEASED

@@ -135,9 +135,9 @@ def _copies(table: sa.Table) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class LoopRow:
-    """A loop of a study. `seconds_left` of its lease, negative after it has expired; `slots`: how
-    many it holds; `is_dead`: its process is known to be gone."""
+class SlotHolder:
+    """A loop that may hold slots. `seconds_left` of its lease, negative after it has expired;
+    `slots`: how many it holds; `is_dead`: its process is known to be gone."""
 
     study: str
     host: str
@@ -151,7 +151,7 @@ class LoopRow:
         return self.seconds_left >= 0 and not self.is_dead
 
 
-def loops_at_work(store: Store) -> list[LoopRow]:
+def loops_at_work(store: Store) -> list[SlotHolder]:
     """The loops whose lease holds, and those that hold slots without one."""
     left = (loops.c.expires_at - now(store.url.get_backend_name())).label("seconds_left")
     held_slots = (
@@ -169,7 +169,7 @@ def loops_at_work(store: Store) -> list[LoopRow]:
     with store.reading() as connection:
         rows = connection.execute(query).all()
     loop_rows = [
-        LoopRow(
+        SlotHolder(
             row.name, row.host, row.pid, row.seconds_left, row.slots, is_process_dead(row.process)
         )
         for row in rows

@@ -4,7 +4,7 @@
 its own.
 """
 
-import contextlib
+import logging
 import os
 import socket
 import threading
@@ -22,13 +22,16 @@ from tuner.storage.schema import (
     STUDY_UUID,
     StudyKey,
     loops,
+    optuna_studies,
     optuna_study_attributes,
     slot_rows,
     studies,
 )
 from tuner.storage.store import Store, now
 from tuner.study.ends import StopReason
+from tuner.study.study_state import StudyState
 
+logger = logging.getLogger(__name__)
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
 NO_NUMBER = -1
@@ -38,38 +41,52 @@ _LOCK_KEY = 7310542
 @dataclass(frozen=True)
 class Lease:
     """A loop's time-limited right to write its trials. `number` counts from 0 the loops of a study
-    that begin trials; others have NO_NUMBER."""
+    that begin trials; others have NO_NUMBER. `daemon_id`: of the daemon that the loop belongs to,
+    None for a search in the foreground."""
 
     loop_id: str
     study_id: int
     uuid: str
     number: int
     lasts_s: float = LEASE_S
+    daemon_id: str | None = None
 
 
 def open_lease(
-    store: Store, study: StudyKey, lasts_s: float = LEASE_S, begins_trials: bool = True
+    store: Store,
+    study: StudyKey,
+    lasts_s: float = LEASE_S,
+    begins_trials: bool = True,
+    daemon_id: str | None = None,
 ) -> Lease:
-    """Raises LeaseLost for a study that was deleted, or is about to be."""
+    """A study that was stopped goes on when a loop in the foreground begins trials of it. Raises
+    LeaseLost for a study that was deleted, or is about to be."""
     loop_id = str(uuid.uuid4())
-    number = store.write(_open_lease, study, loop_id, lasts_s, begins_trials)
-    return Lease(loop_id, study.study_id, study.uuid, number, lasts_s)
+    number = store.write(_open_lease, study, loop_id, lasts_s, begins_trials, daemon_id)
+    return Lease(loop_id, study.study_id, study.uuid, number, lasts_s, daemon_id)
 
 
 def _open_lease(
-    connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float, begins_trials: bool
+    connection: sa.Connection,
+    study: StudyKey,
+    loop_id: str,
+    lasts_s: float,
+    begins_trials: bool,
+    daemon_id: str | None,
 ) -> int:
     # Two loops with the same number would sample the same points.
     lock_study(connection, study.study_id)
+    keep_study(connection, study)
     own_row = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened_before := connection.execute(own_row).scalar()) is not None:
         return opened_before
-    if not study_exists(connection, study):
-        raise LeaseLost
-    if _is_closed(connection, study):
+    if is_closed(connection, study):
         raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
     number = _next_number(connection, study) if begins_trials else NO_NUMBER
+    if begins_trials and daemon_id is None:
+        is_stopped = (studies.c.uuid == study.uuid) & (studies.c.state == StudyState.STOPPED)
+        connection.execute(sa.update(studies).where(is_stopped).values(state=None))
     connection.execute(
         sa.insert(loops).values(
             loop_id=loop_id,
@@ -80,6 +97,7 @@ def _open_lease(
             started_at=clock,
             expires_at=clock + lasts_s,
             process=process_identity(),
+            worker_id=daemon_id,
         )
     )
     return number
@@ -97,6 +115,15 @@ def study_exists(connection: sa.Connection, study: StudyKey) -> bool:
         studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, has_optuna_study()
     )
     return connection.execute(query).first() is not None
+
+
+def keep_study(connection: sa.Connection, study: StudyKey) -> None:
+    """Make sure that the study is there, until the transaction ends: what is written of one that
+    Optuna's own tools have deleted may stay for ever. Raises LeaseLost."""
+    query = sa.select(optuna_studies.c.study_id).where(optuna_studies.c.study_id == study.study_id)
+    connection.execute(query.with_for_update(read=True, key_share=True)).first()
+    if not study_exists(connection, study):
+        raise LeaseLost
 
 
 def has_optuna_study() -> sa.ColumnElement[bool]:
@@ -173,7 +200,8 @@ def _renew(
 # future, the study is about to be deleted, and no loop may begin.
 
 
-def _is_closed(connection: sa.Connection, study: StudyKey) -> bool:
+def is_closed(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether the study is about to be deleted."""
     query = sa.select(studies.c.uuid).where(
         studies.c.uuid == study.uuid, studies.c.stop_until > now(connection.dialect.name)
     )
@@ -181,18 +209,13 @@ def _is_closed(connection: sa.Connection, study: StudyKey) -> bool:
 
 
 def _why_stop(connection: sa.Connection, lease: Lease) -> StopReason | None:
-    if _is_closed(connection, lease):
+    if is_closed(connection, lease):
         return StopReason.DELETED
     own_row = sa.select(loops.c.started_at).where(loops.c.loop_id == lease.loop_id)
     query = sa.select(studies.c.uuid).where(
         studies.c.uuid == lease.uuid, studies.c.stop_until >= own_row.scalar_subquery()
     )
     return StopReason.STOPPED if connection.execute(query).first() is not None else None
-
-
-def why_stop(store: Store, lease: Lease) -> StopReason | None:
-    """Why the loop is asked to stop, if it is."""
-    return store.read(_why_stop, lease)
 
 
 def close_to_loops(store: Store, study: StudyKey, for_s: float) -> None:
@@ -218,17 +241,9 @@ def _set_stop(
     )
 
 
-def ask_to_stop(store: Store, study: StudyKey) -> "list[Holder]":
-    """Have the loops that run now, on all machines, stop, and return them. Loops that begin later
-    are left alone."""
-    return store.write(_ask_to_stop, study)
-
-
-def _ask_to_stop(connection: sa.Connection, study: StudyKey) -> "list[Holder]":
-    running = live_holders(connection, study)
-    if running and not _is_closed(connection, study):
-        _set_stop(connection, study, now(connection.dialect.name))
-    return running
+def ask_to_stop(connection: sa.Connection, study: StudyKey) -> None:
+    """Have the loops that run now, on all machines, stop. Loops that begin later are left alone."""
+    _set_stop(connection, study, now(connection.dialect.name))
 
 
 @dataclass(frozen=True)
@@ -314,6 +329,15 @@ _LONGEST_SILENCE_S = 1800.0
 _JOIN_S = 5.0
 
 
+_failed_renewals = 0
+_counting = threading.Lock()
+
+
+def failed_renewals() -> int:
+    """How many renewals by LeaseKeepers of this process have failed."""
+    return _failed_renewals
+
+
 class LeaseKeeper:
     """Renews a lease, while it is entered, four times in the lease's duration: a sampler may take
     longer for one trial than a lease lasts. A loop that has not called `hear` for half an hour
@@ -350,5 +374,13 @@ class LeaseKeeper:
     def _renew(self) -> None:
         while not self._stopped.wait(self._lease.lasts_s / 4):
             if time.monotonic() - self._heard_at <= self._silence_s:
-                with contextlib.suppress(TunerError):
-                    renew_unless(self._store, self._lease, self._stopped.is_set)
+                self._renew_once()
+
+    def _renew_once(self) -> None:
+        global _failed_renewals
+        try:
+            renew_unless(self._store, self._lease, self._stopped.is_set)
+        except TunerError as error:
+            logger.info("a lease was not renewed: %s", error)
+            with _counting:
+                _failed_renewals += 1

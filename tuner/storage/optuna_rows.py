@@ -86,6 +86,24 @@ def all_finite_values(
     return by_trial
 
 
+def infeasible_trials(connection: sa.Connection, study_id: int) -> set[int]:
+    """The ids of the study's trials with a constraint above 0."""
+    table = optuna_trial_attributes
+    query = (
+        sa.select(table.c.trial_id, table.c.value_json)
+        .join(optuna_trials, optuna_trials.c.trial_id == table.c.trial_id)
+        .where(optuna_trials.c.study_id == study_id, table.c.key.like("constraints:%"))
+    )
+    return {row.trial_id for row in connection.execute(query) if _is_positive(row.value_json)}
+
+
+def _is_positive(text: object) -> bool:
+    try:
+        return float(str(text)) > 0
+    except ValueError:
+        return False
+
+
 def params_asked_for(connection: sa.Connection, study_id: int) -> list[str]:
     """The names of the flat params of all trials, in the order in which they were first sampled."""
     query = (
@@ -240,11 +258,9 @@ def _decoder(distribution: Any) -> Callable[[Any], Any]:
     """What turns a column's number into a param's value. Optuna's JSON of a distribution names its
     class or, in an older form, its type."""
     try:
-        content = json_object(distribution)
-        kind = str(content.get("name") or content["type"]).lower()
-        if kind.startswith("categorical"):
-            attributes = content["attributes"] if "name" in content else content
-            return _choice_of([_scalar(choice) for choice in attributes["choices"]])
+        if (choices := _choices(distribution)) is not None:
+            return _choice_of(choices)
+        kind = _kind_of(json_object(distribution))
         if kind.startswith("int"):
             return lambda value: whole(int(finite(value)))
         if kind.endswith("distribution") or kind == "float":
@@ -252,6 +268,34 @@ def _decoder(distribution: Any) -> Callable[[Any], Any]:
     except MISREAD:
         pass
     return _refuse
+
+
+def _choices(distribution: Any) -> list[Any] | None:
+    """The choices of a categorical distribution. Raises one of MISREAD."""
+    content = json_object(distribution)
+    if not _kind_of(content).startswith("categorical"):
+        return None
+    attributes = content["attributes"] if "name" in content else content
+    return [_scalar(choice) for choice in attributes["choices"]]
+
+
+def _kind_of(distribution: dict[str, Any]) -> str:
+    return str(distribution.get("name") or distribution["type"]).lower()
+
+
+def choices_asked_for(connection: sa.Connection, study_id: int, name: str) -> list[Any] | None:
+    """The choices of a flat param, as the study's first trial with it has them; None if it is a
+    number, or cannot be read."""
+    query = (
+        sa.select(trial_params.c.distribution_json)
+        .join(optuna_trials, optuna_trials.c.trial_id == trial_params.c.trial_id)
+        .where(optuna_trials.c.study_id == study_id, trial_params.c.param_name == name)
+        .limit(1)
+    )
+    try:
+        return _choices(connection.execute(query).scalar())
+    except MISREAD:
+        return None
 
 
 def _choice_of(choices: Sequence[Any]) -> Callable[[Any], Any]:

@@ -319,16 +319,17 @@ class RobustStorage(RDBStorage):
             return connection.execute(query).scalar()
 
     def delete_study(self, study_id: int) -> None:
-        delete = functools.partial(super().delete_study, study_id)
+        """Delete a study with all its rows. Raises KeyError for a study that is not there. Optuna's
+        own method deletes nothing, and raises nothing, where another process adds a report or a
+        trial between its SELECTs and its DELETEs."""
 
         def attempt(repeated: bool) -> None:
-            try:
-                delete()
-            except KeyError:
-                if not repeated:
-                    raise
+            with self.engine.begin() as connection:
+                if not trial_rows.delete_study(connection, study_id) and not repeated:
+                    raise KeyError(NOT_FOUND_MSG)
 
         self.retry_policy.run(attempt)
+        self.remove_session()  # it must not cache rows whose ids are reused
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         self._write_study(study_id, super().set_study_user_attr, study_id, key, value)

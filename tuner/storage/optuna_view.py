@@ -4,7 +4,7 @@ for charts as it was once."""
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any, NoReturn
 
 import optuna
@@ -41,26 +41,31 @@ def open_optuna_view(url: str, study: StudyRow) -> optuna.Study:
 
 
 def view_of_trials(study: StudyRow, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """The study with these trials, which must be all of its trials, by number."""
+    """The study with these trials, which must be all of its trials, by number, or a sample."""
     return _view(study, lambda: copy.deepcopy(list(trials)))
 
 
-def read_optuna_trials(store: Store, study: StudyRow) -> list[FrozenTrial]:
-    """All trials of the study as they are now, by number. A trial whose value is no finite number
-    counts as failed. Raises StudyError where the study was deleted, StorageError for damaged
-    trials."""
+def read_optuna_trials(
+    store: Store, study: StudyRow, only: Collection[int] | None = None
+) -> list[FrozenTrial]:
+    """All trials of the study as they are now, by number, or those with these ids. A trial whose
+    value is no finite number counts as failed. Raises StudyError where the study was deleted,
+    StorageError for damaged trials."""
     with name_damage():
-        trials = store.read(_read_trials, study)
+        trials = store.read(_read_trials, study, only)
     for trial in trials:
         if trial.value is not None and not math.isfinite(trial.value):
             trial.values, trial.state = None, TrialState.FAIL
     return trials
 
 
-def _read_trials(connection: sa.Connection, study: StudyRow) -> list[FrozenTrial]:
+def _read_trials(
+    connection: sa.Connection, study: StudyRow, only: Collection[int] | None = None
+) -> list[FrozenTrial]:
     if not study_exists(connection, study):  # its id may be another one's by now
         raise _is_gone(study)
-    return read_whole(connection, Chosen(study.study_id))
+    study_id = study.study_id
+    return read_whole(connection, Chosen(study_id) if only is None else Chosen.only(study_id, only))
 
 
 def _is_gone(study: StudyRow) -> StudyError:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tuner.storage.optuna_rows import all_finite_values, state_of_trial
-from tuner.storage.schema import optuna_trial_attributes, optuna_trials
+from tuner.storage.optuna_rows import all_finite_values, infeasible_trials, state_of_trial
+from tuner.storage.schema import optuna_trials
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, read_by_ids
@@ -29,7 +29,7 @@ def _pareto_front(connection: sa.Connection, study: StudyRow) -> list[TrialRow]:
         for trial_id, its in values.items()
         if len(its) == len(goals)
     }
-    for trial_id in _infeasible(connection, study):
+    for trial_id in infeasible_trials(connection, study.study_id):
         ranked.pop(trial_id, None)
     return read_by_ids(connection, study, undominated(ranked))
 
@@ -47,21 +47,3 @@ def undominated(values: Values) -> list[int]:
 
 def _dominates(values: Sequence[float], others: Sequence[float]) -> bool:
     return values != others and all(a <= b for a, b in zip(values, others, strict=True))
-
-
-def _infeasible(connection: sa.Connection, study: StudyRow) -> set[int]:
-    """The trials with a constraint above 0."""
-    table = optuna_trial_attributes
-    query = (
-        sa.select(table.c.trial_id, table.c.value_json)
-        .join(optuna_trials, optuna_trials.c.trial_id == table.c.trial_id)
-        .where(optuna_trials.c.study_id == study.study_id, table.c.key.like("constraints:%"))
-    )
-    return {row.trial_id for row in connection.execute(query) if _is_positive(row.value_json)}
-
-
-def _is_positive(text: object) -> bool:
-    try:
-        return float(str(text)) > 0
-    except ValueError:
-        return False

@@ -266,6 +266,13 @@ optuna_trial_values = sa.table(
     sa.column("value"),
     sa.column("value_type"),
 )
+trial_intermediate_values = sa.table(
+    "trial_intermediate_values",
+    sa.column("trial_id"),
+    sa.column("step"),
+    sa.column("intermediate_value"),
+    sa.column("intermediate_value_type"),
+)
 trial_params = sa.table(
     "trial_params",
     sa.column("param_id"),

@@ -18,14 +18,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost, SlotLost
+from tuner.errors import SlotLost
 from tuner.storage.leases import (
     Lease,
     check,
     is_of_study,
+    keep_study,
     lapsed_loops,
     lock_study,
-    study_exists,
 )
 from tuner.storage.schema import (
     StudyKey,
@@ -63,9 +63,20 @@ def ensure_slots(store: Store, study: StudyKey, total: int) -> None:
     was deleted."""
 
     def write(connection: sa.Connection) -> None:
-        _insert_open(connection, study.study_id, _count_slots(connection, study), total)
+        insert_open(connection, study.study_id, count_slots(connection, study), total)
 
     store.write(write)
+
+
+def total_slots(store: Store, study: StudyKey) -> int:
+    """The study's total of trials: how many slots it has."""
+    return store.read(total_slots_in, study)
+
+
+def total_slots_in(connection: sa.Connection, study: StudyKey) -> int:
+    """The same within a transaction."""
+    query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
+    return connection.execute(query).scalar() or 0
 
 
 def add_slots(store: Store, study: StudyKey, more: int, most: int = sys.maxsize) -> int:
@@ -76,18 +87,20 @@ def add_slots(store: Store, study: StudyKey, more: int, most: int = sys.maxsize)
 def _add_slots(
     connection: sa.Connection, study: StudyKey, more: int, most: int, added_by: str
 ) -> int:
-    present = _count_slots(connection, study)
+    present = count_slots(connection, study)
     own_rows = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.added_by == added_by)
     if (added_before := connection.execute(own_rows).scalar()) is not None:
         return added_before
     total = max(present, min(present + more, most))
-    _insert_open(connection, study.study_id, present, total, added_by)
+    insert_open(connection, study.study_id, present, total, added_by)
     return total
 
 
-def _insert_open(
+def insert_open(
     connection: sa.Connection, study_id: int, present: int, total: int, added_by: str | None = None
 ) -> None:
+    """Add open slots up to the number `total`, within a transaction that has called
+    `count_slots`."""
     rows = [
         {"study_id": study_id, "number": number, "state": "open", "added_by": added_by}
         for number in range(present + 1, total + 1)
@@ -96,13 +109,13 @@ def _insert_open(
         connection.execute(sa.insert(slot_rows), rows)
 
 
-def _count_slots(connection: sa.Connection, study: StudyKey) -> int:
+def count_slots(connection: sa.Connection, study: StudyKey) -> int:
+    """The study's total of slots, which no other transaction changes until this one ends. Raises
+    LeaseLost for a study that was deleted."""
     # Two loops must not both add slot N+1.
     lock_study(connection, study.study_id)
-    if not study_exists(connection, study):
-        raise LeaseLost
-    query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
-    return connection.execute(query).scalar() or 0
+    keep_study(connection, study)
+    return total_slots_in(connection, study)
 
 
 def claim(
@@ -329,7 +342,7 @@ def put_back(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
 
 def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
     """Open the slot for another trial: the user's code failed in this one. Raises SlotLost."""
-    _release(connection, lease, slot, state="open", trial_id=None, attempt=0)
+    _release(connection, lease, slot, state="open", trial_id=None, attempt=0, stop_asked=None)
 
 
 def _release(connection: sa.Connection, lease: Lease, slot: TrialSlot, **values: object) -> None:
@@ -440,6 +453,13 @@ def best_score(
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
     has it. `but_not`: the id of a trial to leave out."""
+    return store.read(best_score_in, study, direction, but_not)
+
+
+def best_score_in(
+    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
+) -> tuple[float, int] | None:
+    """The same within a transaction."""
     values = optuna_trial_values
     score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
     query = (
@@ -452,7 +472,7 @@ def best_score(
     )
     if but_not is not None:
         query = query.where(optuna_trials.c.trial_id != but_not)
-    row = store.read(lambda connection: connection.execute(query.limit(1)).first())
+    row = connection.execute(query.limit(1)).first()
     return None if row is None else (row.value, row.number)
 
 

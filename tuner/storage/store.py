@@ -54,6 +54,10 @@ class Store:
         engine: sa.Engine = self.optuna.engine
         return engine
 
+    def another(self) -> "Store":
+        """A store of the same database with connections of its own, for another thread."""
+        return Store(self.url)
+
     @property
     def shown(self) -> str:
         return connections.format_url(self.url)
@@ -172,6 +176,15 @@ class ReadOnlyStore(Store):
         if (file := self.__dict__.pop("file", None)) is not None:
             file.close()
         _open.pop(id(self), None)
+
+
+def is_reachable(store: Store) -> bool:
+    """Whether the database answers now; it is asked once."""
+    try:
+        with store.reading() as connection:
+            return connection.scalar(sa.select(sa.literal(1))) == 1
+    except StorageError:
+        return False
 
 
 def fold_wal(url: URL) -> None:

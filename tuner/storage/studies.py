@@ -3,7 +3,7 @@
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from tuner.errors import SpecError, StudyError
 from tuner.settings import tuner_version
 from tuner.storage import leases
-from tuner.storage.damage import Damage, identity, is_identity, json_object, moment, shortened, text
+from tuner.storage.damage import (
+    Damage,
+    identity,
+    is_identity,
+    json_object,
+    moment,
+    shortened,
+    text,
+    whole,
+)
 from tuner.storage.identity import is_process_dead, machine_id, user_name
 from tuner.storage.leases import has_optuna_study, lock_study
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
@@ -36,6 +45,7 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.study.spec import StudySpec
+from tuner.study.study_state import StudyState
 from tuner.system.names import as_file_name, command, in_command, printable
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -46,7 +56,8 @@ class StudyRow:
     """A study as stored. `uuid`: 32 hexadecimal digits that no other study has. `definition`: its
     spec as JSON. `experiment` is MLflow's, named like the study unless it is shared. `owner`,
     `owner_machine`, `version`: who created it, where, and with which version of tuner; None in
-    older studies. `damage`: what cannot be read of its row."""
+    older studies. `damage`: what cannot be read of its row. `state`, `priority`, `limits`: what was
+    asked of it (storage/study_control.py) when the row was read."""
 
     study_id: int
     uuid: str
@@ -58,6 +69,9 @@ class StudyRow:
     owner_machine: str | None = None
     version: str | None = None
     damage: str | None = None
+    state: StudyState = field(default=StudyState.RUNNING, compare=False)
+    priority: int = field(default=0, compare=False)
+    limits: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def spec(self) -> StudySpec:
@@ -79,8 +93,8 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A line of `study list`. `damage`: what cannot be read of its row; then only the name and the
-    time of creation are known."""
+    """A line of `study list`. `total`: its number of trial slots. `damage`: what cannot be read of
+    its row; then only the name and the time of creation are known."""
 
     name: str
     data: str = ""
@@ -90,6 +104,9 @@ class StudySummary:
     best: float | None = None
     created_at: datetime | None = None
     damage: str | None = None
+    state: StudyState = StudyState.RUNNING
+    priority: int = 0
+    total: int = 0
 
     @property
     def finished(self) -> int:
@@ -179,6 +196,8 @@ def _forget_vanished(connection: sa.Connection) -> None:
     # One query: between two, another command may finish creating its study.
     vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_in_optuna()))
     for row in connection.execute(vanished).all():
+        # As each write of a loop does: in another order the two would wait for each other.
+        leases.lock_loops(connection, row)
         _delete_own_rows(connection, row)
 
 
@@ -230,7 +249,7 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
 def load_studies(store: Store, tell: Callable[[str], None]) -> list[StudyRow]:
     """All studies, newest first. Damaged ones are left out, of which `tell` is told."""
     whole: list[StudyRow] = []
-    for row in store.read(_newest_first):
+    for row in store.read(newest_first):
         damage = row.damage
         try:
             _ = row.spec
@@ -270,10 +289,19 @@ def how_to_create() -> str:
 def find_study(store: Store, name: str | None = None) -> StudyRow:
     """The same also for a study with a damaged definition: its `spec` raises SpecError when it is
     read. Raises StudyError."""
-    rows = store.read(_newest_first)
+    rows = store.read(newest_first)
     if not rows:
         raise StudyError(f"{store.shown} holds no study; {how_to_create()}")
     return _newest_own(rows, store) if name is None else _by_name(rows, name, store)
+
+
+def study_with_uuid(store: Store, study_uuid: str) -> StudyRow | None:
+    """The study of that uuid, also with a damaged definition; None if there is none."""
+    if not is_identity(study_uuid):
+        return None
+    query = _select_studies().where(studies.c.uuid == study_uuid)
+    row = store.read(lambda connection: connection.execute(query).first())
+    return None if row is None else _study(row)
 
 
 def _by_name(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
@@ -331,7 +359,7 @@ def is_named_in_a_study(store: Store, text: str) -> bool:
     return bool(store.read(lambda connection: connection.scalar(query)))
 
 
-def _newest_first(connection: sa.Connection) -> list[StudyRow]:
+def newest_first(connection: sa.Connection) -> list[StudyRow]:
     """All studies, also damaged ones. They are sorted here, since a damaged time may be a text,
     which SQLite sorts after all numbers."""
     rows = [_study(row) for row in connection.execute(_select_studies())]
@@ -389,6 +417,9 @@ def _study(row: Any) -> StudyRow:
         definition=damage.read("spec", text, row.spec) or "",
         experiment=damage.optional("experiment", text, row.experiment) or name,
         created_at=None if created_at is None else datetime.fromtimestamp(created_at, UTC),
+        state=StudyState.read(row.state),
+        priority=damage.optional("priority", whole, row.priority) or 0,
+        limits=damage.optional("limits", json_object, row.limits) or {},
         damage=str(damage) or None,
         **creation,
     )
@@ -411,19 +442,36 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 
 def _list_studies(connection: sa.Connection) -> list[StudySummary]:
+    states, scores = trial_states(connection), best_scores(connection)
+    totals = _totals(connection)
+    return [
+        _summary(
+            row,
+            states.get(row.study_id, {}),
+            scores.get(row.study_id, (None, None)),
+            totals.get(row.study_id, 0),
+        )
+        for row in newest_first(connection)
+    ]
+
+
+def trial_states(connection: sa.Connection) -> dict[int, dict[str, int]]:
+    """How many trials of each study have which of Optuna's states, by Optuna's study id."""
     state, study_id = state_of_trial(), optuna_trials.c.study_id
     counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
     states: dict[int, dict[str, int]] = {}
     for trials_study, name, count in connection.execute(counts):
         states.setdefault(trials_study, {})[name] = count
-    scores = _best_scores(connection)
-    return [
-        _summary(row, states.get(row.study_id, {}), scores.get(row.study_id, (None, None)))
-        for row in _newest_first(connection)
-    ]
+    return states
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
+def _totals(connection: sa.Connection) -> dict[int, int]:
+    """How many trial slots each study has."""
+    query = sa.select(slot_rows.c.study_id, sa.func.count()).group_by(slot_rows.c.study_id)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
     value = finite_value()
     query = (
@@ -436,7 +484,10 @@ def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, flo
 
 
 def _summary(
-    row: StudyRow, states: dict[str, int], scores: tuple[float | None, float | None]
+    row: StudyRow,
+    states: dict[str, int],
+    scores: tuple[float | None, float | None],
+    total: int,
 ) -> StudySummary:
     if row.damage:
         return StudySummary(row.name, created_at=row.created_at, damage=row.damage)
@@ -454,6 +505,9 @@ def _summary(
         states=states,
         best=best if spec.selects else None,
         created_at=row.created_at,
+        state=row.state,
+        priority=row.priority,
+        total=total,
     )
 
 
@@ -466,13 +520,16 @@ def delete_study(store: Store, study: StudyKey, even_while_searched: bool = Fals
 
 
 def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
-    # A report that a loop writes meanwhile would keep its trial from being deleted.
+    from tuner.storage import trial_rows  # it imports Optuna
+
+    # What a loop is writing is deleted too.
     leases.lock_loops(connection, study)
     lock_study(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
     if leases.study_exists(connection, study) or _has_same_name(connection, study):
-        _delete_optuna_rows(connection, study.study_id)
+        # Optuna's own deletion first loads every row of every trial.
+        trial_rows.delete_study(connection, study.study_id)
     _delete_own_rows(connection, study)
 
 
@@ -487,18 +544,6 @@ def _has_same_name(connection: sa.Connection, study: StudyKey) -> bool:
         sa.exists().where(marks.c.study_id == optuna_studies.c.study_id, marks.c.key == STUDY_UUID),
     )
     return connection.execute(query).first() is not None
-
-
-def _delete_optuna_rows(connection: sa.Connection, study_id: int) -> None:
-    """By plain SQL: Optuna's own deletion first loads every row of every trial."""
-    from optuna.storages._rdb.models import BaseModel
-
-    trial_ids = sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study_id)
-    for table in reversed(BaseModel.metadata.sorted_tables):
-        if "study_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.study_id == study_id))
-        elif "trial_id" in table.c:
-            connection.execute(sa.delete(table).where(table.c.trial_id.in_(trial_ids)))
 
 
 def _delete_own_rows(connection: sa.Connection, study: StudyKey) -> None:

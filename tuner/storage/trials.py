@@ -6,7 +6,7 @@ page by page. What belongs together is read in one transaction, which is a snaps
 none yet in the next.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,8 +32,8 @@ from tuner.storage.optuna_rows import (
     state_of_trial,
     with_values,
 )
-from tuner.storage.schema import attempts, optuna_trials
-from tuner.storage.slots import LOSSES
+from tuner.storage.schema import attempts, optuna_trials, reports
+from tuner.storage.slots import LOSSES, total_slots_in
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
 from tuner.system.names import command, in_command
@@ -92,14 +92,15 @@ class Best:
 @dataclass(frozen=True)
 class Summary:
     """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
-    state; `lost`: how many attempts were lost with their worker or loop. `varying`: see
-    `varying_params`."""
+    state; `lost`: how many attempts were lost with their worker or loop. `total`: of its slots.
+    `varying`: see `varying_params`."""
 
     trials: int
     ends: dict[str, int]
     lost: int
     best: Best
     varying: tuple[str, ...] = ()
+    total: int = 0
 
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
@@ -118,6 +119,11 @@ def stream_trials(
     trial_ids = store.read(
         lambda connection: connection.execute(query.limit(limit)).scalars().all()
     )
+    yield from stream_by_ids(store, study, trial_ids)
+
+
+def stream_by_ids(store: Store, study: StudyRow, trial_ids: Sequence[int]) -> Iterator[TrialRow]:
+    """The same for trials with these ids, in that order."""
     for start in range(0, len(trial_ids), _PAGE):
         yield from store.read(read_by_ids, study, trial_ids[start : start + _PAGE])
 
@@ -152,6 +158,21 @@ def read_by_ids(
     rows = _read_trials(connection, study, optuna_trials.c.trial_id.in_(trial_ids))
     by_id = {row.trial_id: row for row in rows}
     return [by_id[trial_id] for trial_id in trial_ids if trial_id in by_id]
+
+
+def read_trials_by_id(store: Store, study: StudyRow, trial_ids: Sequence[int]) -> list[TrialRow]:
+    """The same as one snapshot of its own."""
+    return store.read(read_by_ids, study, trial_ids) if trial_ids else []
+
+
+def first_trials(store: Store, study: StudyRow, number: int) -> list[TrialRow]:
+    """The study's first trials, by number: a search begins with its baselines."""
+    query = _by_number(study).limit(number)
+
+    def read(connection: sa.Connection) -> list[TrialRow]:
+        return read_by_ids(connection, study, connection.execute(query).scalars().all())
+
+    return store.read(read) if number else []
 
 
 def _read_trials(
@@ -229,6 +250,20 @@ def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRo
     return store.read(report_rows, study, trial.trial_id, last.attempt)
 
 
+def last_report_step(store: Store, study: StudyRow, trial: TrialRow) -> tuple[int, int]:
+    """The trial's last attempt and the step of its last report, 0 where there is none: they change
+    with each report."""
+    if trial.last is None:
+        return 0, 0
+    query = (
+        sa.select(sa.func.max(reports.c.step))
+        .where(reports.c.study_uuid == study.uuid, reports.c.trial_id == trial.trial_id)
+        .where(reports.c.attempt == trial.last.attempt)
+    )
+    step = store.read(lambda connection: connection.execute(query).scalar())
+    return trial.last.attempt, step or 0
+
+
 def all_metrics(
     store: Store, study: StudyRow, trials: Sequence[TrialRow]
 ) -> dict[int, dict[str, float]]:
@@ -237,8 +272,8 @@ def all_metrics(
     last_attempts = {trial.trial_id: trial.last for trial in trials if trial.last is not None}
     # A database limits how many values a query may list.
     only = [attempts.c.trial_id.in_(list(last_attempts))] if len(trials) <= _PAGE else []
-    reports = store.read(reports_of_scores, study, last_attempts, study.spec.goal(), *only)
-    return {trial_id: report.metrics for trial_id, report in reports.items()}
+    of_scores = store.read(reports_of_scores, study, last_attempts, study.spec.goal(), *only)
+    return {trial_id: report.metrics for trial_id, report in of_scores.items()}
 
 
 def count_trials(store: Store, study: StudyRow) -> int:
@@ -318,11 +353,16 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
         lost=connection.execute(lost).scalar_one(),
         best=_find_best(connection, study),
         varying=tuple(_varying(connection, study)),
+        total=total_slots_in(connection, study),
     )
 
 
-def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
+def count_ends(store: Store, study: StudyRow) -> dict[str, int]:
     """How many trials have each end, the most frequent first; unfinished ones under their state."""
+    return store.read(_ends, study)
+
+
+def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     last = (
         sa.select(attempts.c.end)
         .where(attempts.c.study_uuid == study.uuid)
@@ -371,6 +411,12 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
     return row | {"damage": trial.damage} if trial.damage else row
 
 
+def param_column(name: str, metrics: Collection[str] = ()) -> str:
+    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained; a
+    parameter of an own network may be called as one of the recorded `metrics`."""
+    return f"{name}_param" if name in TABLE_COLUMNS or name in metrics else name
+
+
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
     """Queue a configuration; its trial's number, and how many trials wait. Raises SpaceError for
     values that are not in the study's space, StudyError for a comparison. A function that asks for
@@ -400,10 +446,24 @@ def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
 def _queue(
     store: Store, study: StudyRow, flat: dict[str, Any], attributes: dict[str, Any]
 ) -> tuple[int, int]:
-    import optuna
-    from optuna.trial import TrialState
+    from optuna.trial import TrialState, create_trial
 
-    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"} | attributes)
-    waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return waiting[-1].number, len(waiting)
+    trial = create_trial(
+        state=TrialState.WAITING,
+        system_attrs={"fixed_params": flat},
+        user_attrs={"added_by": "user"} | attributes,
+    )
+    with store.asking_optuna():
+        trial_id = store.optuna.create_trial(study.study_id, trial)
+    return store.read(_queued, study, trial_id)
+
+
+def _queued(connection: sa.Connection, study: StudyRow, trial_id: int) -> tuple[int, int]:
+    """The trial's number, and how many trials of the study wait."""
+    numbers = sa.select(optuna_trials.c.number).where(optuna_trials.c.trial_id == trial_id)
+    waiting = (
+        sa.select(sa.func.count())
+        .select_from(optuna_trials)
+        .where(optuna_trials.c.study_id == study.study_id, state_of_trial() == "WAITING")
+    )
+    return connection.execute(numbers).scalar_one(), connection.execute(waiting).scalar_one()

@@ -13,7 +13,7 @@ class Fate(StrEnum):
     COMPLETE = "complete"
     """It has a score."""
     PRUNED = "pruned"
-    """The pruner ended it: its best report is its value."""
+    """The pruner, or somebody, ended it: its best report is its value."""
     INFEASIBLE = "infeasible"
     """Its configuration cannot work. Optuna is told PRUNED with a violated constraint: the only
     form that samplers learn from, since they ignore failed trials."""
@@ -51,6 +51,8 @@ class TrialEnd(StrEnum):
     TARGET = "target"
     """It reached the target, or was running when another trial did: that one is put back."""
     PRUNED = "pruned"
+    STOPPED = "stopped"
+    """Somebody ended this one trial."""
     DIVERGED = "diverged"
     """A loss or metric was no finite number."""
     OUT_OF_MEMORY = "out_of_memory"
@@ -73,6 +75,10 @@ class TrialEnd(StrEnum):
     """Other trials failed, which ended the search."""
     DELETED = "deleted"
     """The study was about to be deleted."""
+    PAUSED = "paused"
+    """The study was paused."""
+    YIELDED = "yielded"
+    """A trial of another study got its worker."""
     TAKEN_OVER = "taken_over"
     """Another loop has the trial. Shown by the loop that lost it; SQL has `lost`."""
     IMPORTED = "imported"
@@ -102,6 +108,11 @@ class TrialEnd(StrEnum):
         return self in (TrialEnd.WORKER_LOST, TrialEnd.LOST)
 
     @property
+    def is_put_back_on_purpose(self) -> bool:
+        """Whether the trial goes on later, and nothing went wrong."""
+        return self.fate is Fate.PUT_BACK and not (self.counts_as_loss or self.next_is_alone)
+
+    @property
     def next_is_alone(self) -> bool:
         """Whether the next attempt has a process to itself, which shows if it is the cause."""
         return self in (TrialEnd.WORKER_LOST, TrialEnd.SHARED_LOSS)
@@ -113,6 +124,7 @@ _FATES = {
     TrialEnd.TARGET: Fate.COMPLETE,
     TrialEnd.IMPORTED: Fate.COMPLETE,
     TrialEnd.PRUNED: Fate.PRUNED,
+    TrialEnd.STOPPED: Fate.PRUNED,
     TrialEnd.IMPORTED_PRUNED: Fate.PRUNED,
     TrialEnd.DIVERGED: Fate.INFEASIBLE,
     TrialEnd.OUT_OF_MEMORY: Fate.INFEASIBLE,
@@ -149,6 +161,13 @@ class StopReason(StrEnum):
     """Several trials in a row failed."""
     DELETED = "deleted"
     """Someone is about to delete the study."""
+    PAUSED = "paused"
+    """The study is paused: a daemon's search of it ends, one in the foreground waits."""
+
+    @property
+    def in_words(self) -> str:
+        """Why the search has stopped, for people."""
+        return _STOPPED_BECAUSE[self]
 
     @property
     def ends_trials(self) -> bool:
@@ -167,3 +186,15 @@ class StopReason(StrEnum):
         if self is StopReason.STOPPED:
             return TrialEnd.INTERRUPTED
         return TrialEnd(self.value) if self.ends_trials else TrialEnd.ERROR
+
+
+_STOPPED_BECAUSE = {
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.STOPPED: "another command asked it to stop",
+    StopReason.TIMEOUT: "the time limit is reached",
+    StopReason.TARGET: "the target is reached",
+    StopReason.PATIENCE: "the last trials brought no better score",
+    StopReason.ERRORS: "three trials in a row failed",
+    StopReason.DELETED: "the study is being deleted",
+    StopReason.PAUSED: "the study is paused",
+}

@@ -15,6 +15,7 @@ from tuner.search_space.parameter_types import Params
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine
+from tuner.system.logs import LogFormat
 from tuner.values import Scalar
 
 Direction = Literal["maximize", "minimize"]
@@ -230,7 +231,7 @@ class WorkerSetup:
     `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
     one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
     that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
-    beside a GPU. `study`: saved networks name it."""
+    beside a GPU. `study`: saved networks name it. `log_format`: of what the worker logs."""
 
     data: Path | None
     budget_bytes: float = math.inf
@@ -243,6 +244,7 @@ class WorkerSetup:
     lanes: int = 1
     threads: int = 1
     study: StudyOrigin = field(default_factory=StudyOrigin)
+    log_format: LogFormat = "text"
 
 
 # A worker's exit code when it ends itself for holding more memory than it may.

@@ -7,7 +7,8 @@ nothing, and to replace it would spoil messages.
 
 **Logging.** Library code logs by `logging.getLogger(__name__)` and never prints. A command shows
 warnings on stderr, with --verbose everything. A search also logs to the file search.log beside its
-study's networks. Its workers, and native code in them, print into the same file.
+study's networks. Its workers, and native code in them, print into the same file. With
+--log-format json each record is a JSON object in a line, on stderr from INFO on.
 
 **Output of native code.** TensorFlow's libraries write start-up notes to stderr before they read
 any setting, and a network of the user's may print. Both would cut through a live display, or stand
@@ -15,6 +16,7 @@ amid JSON: see `output_to`.
 """
 
 import contextlib
+import contextvars
 import functools
 import json
 import logging
@@ -24,8 +26,9 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
@@ -62,6 +65,30 @@ def remember(*texts: str | None) -> None:
     for text in texts:
         if text:
             remember_values(_secrets_of(text))
+
+
+def remember_address(url: str) -> None:
+    """Mask the path and the query of this URL too, and what is in them: in the address of a webhook
+    they are the secret."""
+    if "://" not in url:
+        return  # the name of a file
+    remember(url)
+    behind_host = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[1:]
+    parts = [part for part in re.split(r"[/?#&]", "".join(behind_host)) if part]
+    values = [part.partition("=")[2] for part in parts]
+    remember_values([url, *behind_host, *parts, *values])
+
+
+def mask_records(logger: logging.Logger) -> None:
+    """Mask what a library logs by this logger, whoever shows it."""
+    if not any(isinstance(each, _MaskingFilter) for each in logger.filters):
+        logger.addFilter(_MaskingFilter())
+
+
+class _MaskingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), None
+        return True
 
 
 def remember_values(values: Iterable[str | None]) -> None:
@@ -189,7 +216,10 @@ def mask_output() -> None:
 STDERR_PREFIX = "tuner: "
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
 # Such a line of the file does not say why a process has ended.
-_PROGRESS_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO) ")
+_PROGRESS_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO) |"
+    r'\{"time": "[^"]*", "level": "(debug|info)"'
+)
 _MAX_LOG_BYTES = 16 * 2**20
 _TAIL_BYTES = 4096
 
@@ -199,14 +229,81 @@ class _MaskingFormatter(logging.Formatter):
         return without_secrets(super().format(record))
 
 
+LogFormat = Literal["text", "json"]
+_format: LogFormat = "text"
+# What records say besides their message, where it is known.
+_FACTS = ("study", "trial", "worker")
+_facts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
+    "facts", default=None
+)
+
+
+def set_log_format(chosen: LogFormat) -> None:
+    """What this process logs is written so from now on. Before anything is logged."""
+    global _format
+    _format = chosen
+
+
+def log_format() -> LogFormat:
+    return _format
+
+
+@contextmanager
+def logging_about(**facts: Any) -> Iterator[None]:
+    """Inside, and in this thread, JSON records say these of `study`, `trial` and `worker`."""
+    token = _facts.set((_facts.get() or {}) | facts)
+    try:
+        yield
+    finally:
+        _facts.reset(token)
+
+
+class _JsonFormatter(logging.Formatter):
+    """An object in a line: time in UTC, level, logger, message; study, trial and worker where they
+    are known; an exception's traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        fields: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": without_secrets(record.getMessage()),
+        }
+        known = (_facts.get() or {}) | record.__dict__
+        for name in _FACTS:
+            if (value := known.get(name)) is not None:
+                fields[name] = without_secrets(value) if isinstance(value, str) else value
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["exception"] = without_secrets(self.formatException(record.exc_info))
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _formatter(text_format: str) -> logging.Formatter:
+    return _JsonFormatter() if _format == "json" else _MaskingFormatter(text_format)
+
+
+def log_message(text: str, level: int, error: BaseException | None = None) -> None:
+    """Write a message for the user to stderr as JSON, whatever is logged there."""
+    exception = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord("tuner", level, "", 0, "%s", (text,), exception)
+    _StderrHandler.write(_JsonFormatter().format(record))
+
+
 class _StderrHandler(logging.Handler):
     """Writes to the stderr of the moment, which a live display or `output_to` may have replaced.
     What cannot be written must not end what is going on."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.write(self.format(record))
+
+    @staticmethod
+    def write(line: str) -> None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"{self.format(record)}\n")
-            sys.stderr.flush()
+            # Masked already: *** in the place of a number would break JSON.
+            stream = unmasked(sys.stderr)
+            stream.write(f"{line}\n")
+            stream.flush()
 
 
 class _LogFileHandler(logging.FileHandler):
@@ -218,10 +315,9 @@ class _LogFileHandler(logging.FileHandler):
 
 def log_to_stderr(*, verbose: bool = False) -> None:
     """Show this process' warnings on stderr, a line each that begins with "tuner: "; with `verbose`
-    everything that is logged."""
-    _set_stderr_handler(
-        f"{STDERR_PREFIX}%(message)s", logging.DEBUG if verbose else logging.WARNING
-    )
+    everything that is logged. As JSON, all from INFO on: it is a log then."""
+    quiet = logging.INFO if _format == "json" else logging.WARNING
+    _set_stderr_handler(f"{STDERR_PREFIX}%(message)s", logging.DEBUG if verbose else quiet)
 
 
 def log_into_file_on_stderr() -> None:
@@ -235,29 +331,57 @@ def _set_stderr_handler(line_format: str, level: int) -> None:
         if isinstance(handler, _StderrHandler):
             logger.removeHandler(handler)
     handler = _StderrHandler(level)
-    handler.setFormatter(_MaskingFormatter(line_format))
+    handler.setFormatter(_formatter(line_format))
     logger.addHandler(handler)
     logger.setLevel(min(level, logging.INFO))
 
 
+class _LogFiles:
+    """The log files that are open. A thread that has one writes into no other thread's: several
+    searches may run in one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: list[int] = []
+        self._level_before = logging.NOTSET
+
+    def add(self, handler: logging.Handler) -> None:
+        own, logger = threading.get_ident(), logging.getLogger("tuner")
+        handler.addFilter(lambda record: record.thread == own or record.thread not in self._threads)
+        with self._lock:
+            if not self._threads:
+                self._level_before = logger.level
+                logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
+            self._threads.append(own)
+        logger.addHandler(handler)
+
+    def remove(self, handler: logging.Handler) -> None:
+        logger = logging.getLogger("tuner")
+        logger.removeHandler(handler)
+        with self._lock:
+            self._threads.remove(threading.get_ident())
+            if not self._threads:
+                logger.setLevel(self._level_before)
+
+
+_log_files = _LogFiles()
+
+
 @contextmanager
 def log_to_file(file: Path) -> Iterator[None]:
-    """Inside, records from INFO on are appended to the file too, unless it cannot be written."""
+    """Inside, records from INFO on are appended to the file too, unless it cannot be written. Of
+    several threads that are inside, each writes into its own file alone."""
     handler = _open_log(file)
     if handler is None:
         yield
         return
-    logger = logging.getLogger("tuner")
-    level_before = logger.level
-    handler.setFormatter(_MaskingFormatter(_FILE_FORMAT))
+    handler.setFormatter(_formatter(_FILE_FORMAT))
     handler.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.setLevel(min(level_before or logging.INFO, logging.INFO))
+    _log_files.add(handler)
     try:
         yield
     finally:
-        logger.setLevel(level_before)
-        logger.removeHandler(handler)
+        _log_files.remove(handler)
         with suppress(OSError):
             handler.close()
 
@@ -324,6 +448,16 @@ def output_to(log: Path | None) -> Iterator[None]:
         yield
 
 
+def move_output_to(log: Path) -> None:
+    """What this process writes to stdout and stderr goes to the end of the file `log` from now on;
+    where it cannot be opened, nowhere."""
+    _flush()
+    target = _opened(log)
+    for number in (1, 2):
+        os.dup2(target, number)
+    os.close(target)
+
+
 @contextmanager
 def _redirected(log: Path | None, numbers: tuple[int, ...]) -> Iterator[None]:
     _flush()
@@ -371,4 +505,12 @@ def last_line(log: Path | None, start: int = 0) -> str:
         return ""
     lines = [line.strip() for line in text.splitlines()]
     words = [line for line in lines if line and not _PROGRESS_LINE.match(line)]
-    return without_secrets(words[-1]) if words else ""
+    return without_secrets(_message_of(words[-1])) if words else ""
+
+
+def _message_of(line: str) -> str:
+    """The message of a JSON record; any other line is one itself."""
+    if line.startswith('{"time": '):
+        with suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(line)["message"])
+    return line

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -209,6 +210,39 @@ def start_tracker(
         networks=networks,
     )
     return TrackerProcess(setup, log)
+
+
+class LateTracker:
+    """A tracker that starts after a while: importing MLflow takes a core for seconds, in which the
+    first trials could train. `start` starts it."""
+
+    def __init__(self, start: Callable[[], TrackerProcess], after_s: float) -> None:
+        self._start_now = start
+        self._tracker: TrackerProcess | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(after_s, self._start)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _start(self) -> TrackerProcess:
+        with self._lock:
+            if self._tracker is None:
+                self._tracker = self._start_now()
+            return self._tracker
+
+    def finish(
+        self, timeout_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
+    ) -> Delivered:
+        """See TrackerProcess."""
+        self._timer.cancel()
+        return self._start().finish(timeout_s, hurry)
+
+    def kill(self) -> None:
+        """See TrackerProcess."""
+        self._timer.cancel()
+        with self._lock:
+            if self._tracker is not None:
+                self._tracker.kill()
 
 
 def current_experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:

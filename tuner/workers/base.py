@@ -132,11 +132,13 @@ class BackEnd(Protocol):
         data_bytes: float | None = None,
         log: Path | None = None,
         tell: Callable[[str], None] = ...,
+        share: Callable[[], int] | None = None,
     ) -> Workers:
         """Workers that are not started yet. `processes` with `setup.lanes` workers each, and
         `data_bytes` of memory for the data in each; None: as suits the machine. `log`: the file
-        for what they print. `tell` gets lines for the user. The back end
-        chooses the setup's `gpu`, `threads` and `budget_bytes`."""
+        for what they print. `tell` gets lines for the user. `share`: how many workers are needed
+        now; None for all. The back end may end or not begin others while they are idle. The back
+        end chooses the setup's `gpu`, `threads` and `budget_bytes`."""
         ...
 
 

@@ -14,7 +14,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, resource_tracker, util
@@ -66,22 +68,48 @@ _RELAUNCH_S = 10.0
 # The path of a socket has up to 107 bytes; multiprocessing's own two names take 33 of them.
 _MAX_TEMPORARY_PATH_BYTES = 72
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+# A process that is needed no longer ends after so long: another may be needed soon.
+_SURPLUS_S = 15.0
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Several searches may run in threads of this process. The fork server, the environment, the
+# streams and the main module, which change while a process is started, belong to all of them.
+_starting = threading.RLock()
 
 
 def warm(entry: EntryPoint, log: Path | None = None) -> None:
     """Start the fork server, which begins its imports. See `base.BackEnd.warm`."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
     try:
-        with libraries_first(), output_to(log), _no_main_module():
-            _shorten_socket_paths()
-            own_servers_folder()
-            # Before the signals are blocked: when it starts, it unblocks SIGINT and SIGTERM.
-            resource_tracker.ensure_running()
-            with _ending_signals_blocked():
-                forkserver.ensure_running()
+        with _starting:
+            if not _has_server():
+                _start_server(entry, log)
     except OSError as error:
         raise WorkerError(_why_not_started(error)) from error
+
+
+def _has_server() -> bool:
+    number = _server()._forkserver_pid
+    if number is None:
+        return False
+    with contextlib.suppress(ChildProcessError):
+        # WNOWAIT: multiprocessing waits for it too, and starts another one.
+        ended = os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended is None
+    return False
+
+
+def _server() -> Any:
+    return forkserver._forkserver
+
+
+def _start_server(entry: EntryPoint, log: Path | None) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
+    with libraries_first(), output_to(log), _no_main_module():
+        _shorten_socket_paths()
+        own_servers_folder()
+        # Before the signals are blocked: when it starts, it unblocks SIGINT and SIGTERM.
+        resource_tracker.ensure_running()
+        with _ending_signals_blocked():
+            forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -97,7 +125,7 @@ def _ending_signals_blocked() -> Iterator[None]:
 
 def _forget_parents_server() -> None:
     """In a forked process: the fork server is its parent's, and is no child of this one."""
-    server: Any = forkserver._forkserver
+    server = _server()
     if server._forkserver_pid is not None:
         with contextlib.suppress(OSError):
             os.close(server._forkserver_alive_fd)  # the server ends when nobody holds it
@@ -115,6 +143,7 @@ def open_workers(
     data_bytes: float | None = None,
     log: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    share: Callable[[], int] | None = None,
 ) -> "LocalWorkers":
     """See `base.BackEnd.open_workers`. By default: a process for each GPU, else for each core."""
     usable_gpus = gpus()  # where there are any, asking takes as long as the fork server's imports
@@ -129,18 +158,20 @@ def open_workers(
         budget_bytes=data_bytes or data_budget_bytes(count),
         threads=threads_a_worker(count),
     )
-    return LocalWorkers(count, entry, setup, usable_gpus, log)
+    return LocalWorkers(count, entry, setup, usable_gpus, log, share)
 
 
 @dataclass
 class _Process:
     """`connections`: one for each of its workers. `busy`: the workers whose trial has not ended.
     `trials`: how many it was given. `log_start`: the size of the log when it got the latest.
-    `first_rss`: its memory in bytes after its first trial, 0 before."""
+    `first_rss`: its memory in bytes after its first trial, 0 before. `gpu`: the one it computes on,
+    None without one."""
 
     process: ForkServerProcess
     connections: list[Connection]
     lifeline: Connection
+    gpu: int | None = None
     opened: bool = False
     trials: int = 0
     log_start: int = 0
@@ -158,8 +189,28 @@ class _Process:
         self.hang_up()
 
     def hang_up(self) -> None:
+        _leave_gpu(self.gpu)
         for connection in (*self.connections, self.lifeline):
             connection.close()
+
+
+# How many worker processes of this process' searches compute on each GPU.
+_on_gpu: Counter[int] = Counter()
+
+
+def _take_gpu(gpus: tuple[int, ...]) -> int | None:
+    """The GPU with the fewest processes; None where there is none."""
+    with _starting:
+        gpu = min(gpus, key=lambda number: _on_gpu[number], default=None)
+        if gpu is not None:
+            _on_gpu[gpu] += 1
+        return gpu
+
+
+def _leave_gpu(gpu: int | None) -> None:
+    if gpu is not None:
+        with _starting:
+            _on_gpu[gpu] -= 1
 
 
 def _kill(processes: list[_Process]) -> None:
@@ -171,7 +222,8 @@ def _kill(processes: list[_Process]) -> None:
 
 class LocalWorkers:
     """`processes` with `setup.lanes` workers each. What they and their fork server print, native
-    code included, goes to the file `log`."""
+    code included, goes to the file `log`. `share`: how many workers are needed now; only so many
+    processes are started, and those beyond it end after a while."""
 
     def __init__(
         self,
@@ -180,6 +232,7 @@ class LocalWorkers:
         setup: WorkerSetup,
         gpus: tuple[int, ...] = (),
         log: Path | None = None,
+        share: Callable[[], int] | None = None,
     ) -> None:
         self.lanes = setup.lanes
         self.count = processes * self.lanes
@@ -187,39 +240,65 @@ class LocalWorkers:
         self._entry, self._setup, self._gpus = entry, setup, gpus
         self._failed_starts, self._has_worked = 0, False
         self._context = multiprocessing.get_context("forkserver")
+        # The first ones of all: others are not needed now.
         self._processes: list[_Process] = []
+        self._share = share or (lambda: self.count)
+        self._needed_at = 0.0
         # Messages still to be returned by `wait`: the trials that shared a process that was ended.
         self._lost: dict[int, Lost] = {}
 
     def start(self) -> None:
         warm(self._entry, self._log_file)
-        for number in range(self.count // self.lanes):
-            self._processes.append(self._spawn(number))
+        self._start_needed(at_least=1)
+
+    def _start_needed(self, at_least: int = 0) -> None:
+        """Start the processes that the share asks for; end an idle one that it has not asked for
+        during a while."""
+        share = max(at_least, min(self._share(), self.count))
+        needed, clock = math.ceil(share / self.lanes), time.monotonic()
+        while len(self._processes) < needed:
+            self._processes.append(self._spawn(len(self._processes)))
+        if len(self._processes) <= needed:
+            self._needed_at = clock
+        elif clock - self._needed_at > _SURPLUS_S and not self._processes[-1].busy:
+            self._processes.pop().end()
 
     def _spawn(self, number: int) -> _Process:
         pipes = [self._context.Pipe() for _ in range(self.lanes)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
-        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        gpu = _take_gpu(self._gpus)
         their_ends = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
-            args=(self._entry, replace(self._setup, gpu=gpu), their_ends, their_lifeline),
+            args=(
+                self._entry,
+                replace(self._setup, gpu=gpu),
+                their_ends,
+                their_lifeline,
+                self._log_file,
+            ),
             name=f"tuner-worker-{number}",
             daemon=True,
         )
         self._start_process(process)
         for end in (*their_ends, their_lifeline):
             end.close()
-        return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
+        return _Process(process, [our_end for our_end, _ in pipes], our_lifeline, gpu)
 
-    def _start_process(self, process: ForkServerProcess) -> None:
+    def _start_process(self, started: ForkServerProcess) -> None:
         """Have the fork server start a process. The server may have died since it was last needed,
         perhaps for lack of memory: multiprocessing starts another one, once it notices."""
         deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), output_to(self._log_file), _no_main_module():
-                    process.start()
+                with _starting:
+                    if not _has_server():
+                        _start_server(self._entry, self._log_file)
+                    with libraries_first(), _no_main_module():
+                        started.start()
+                    # Before it starts another one, multiprocessing asks each process that it knows
+                    # how it ended, and only one thread may ask.
+                    multiprocessing.process._children.discard(started)  # type: ignore[attr-defined]
                 return
             except (EOFError, OSError) as error:
                 if time.monotonic() >= deadline:
@@ -239,10 +318,17 @@ class LocalWorkers:
     def _of(self, worker: int) -> _Process:
         return self._processes[worker // self.lanes]
 
+    @property
+    def _started(self) -> int:
+        """How many workers have a process: the first ones."""
+        return len(self._processes) * self.lanes
+
     def _connection(self, worker: int) -> Connection:
         return self._of(worker).connections[worker % self.lanes]
 
     def takes(self, worker: int) -> bool:
+        if worker >= self._started:
+            return False
         process = self._of(worker)
         return process.opened and not self._is_outgrown(process)
 
@@ -270,7 +356,7 @@ class LocalWorkers:
 
     def recycle(self) -> list[int]:
         recycled: list[int] = []
-        for first in range(0, self.count, self.lanes):
+        for first in range(0, self._started, self.lanes):
             process = self._of(first)
             if process.opened and not process.busy and self._is_outgrown(process):
                 logger.info("the process of worker %d has grown, and is replaced", first)
@@ -294,7 +380,8 @@ class LocalWorkers:
         if self._lost:
             lost, self._lost = self._lost, {}
             return list(lost.items())
-        connections = {self._connection(worker): worker for worker in range(self.count)}
+        self._start_needed()
+        connections = {self._connection(worker): worker for worker in range(self._started)}
         messages: list[tuple[int, Message]] = []
         for ready in wait(list(connections), timeout_s):
             worker = connections[cast(Connection, ready)]

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
@@ -29,7 +30,13 @@ from tuner.study.messages import (
     WorkerSetup,
 )
 from tuner.system.child_processes import end_with_children
-from tuner.system.logs import log_into_file_on_stderr, mask_output
+from tuner.system.logs import (
+    log_into_file_on_stderr,
+    logging_about,
+    mask_output,
+    move_output_to,
+    set_log_format,
+)
 from tuner.workers.base import EntryPoint, Session
 
 _LOOK_S = 0.05
@@ -82,7 +89,8 @@ def _run_trial(
         return reply
 
     try:
-        session.run(request, tell)
+        with logging_about(trial=getattr(request, "number", None)):
+            session.run(request, tell)
     except Exception as error:
         channel.send(session.failure(error))
 
@@ -96,14 +104,22 @@ def _write_checkpoint(session: Session) -> None:
 
 
 def worker_main(
-    entry: EntryPoint, setup: WorkerSetup, connections: list[Connection], lifeline: Connection
+    entry: EntryPoint,
+    setup: WorkerSetup,
+    connections: list[Connection],
+    lifeline: Connection,
+    log: Path | None = None,
 ) -> None:
     """Serve each of the connections, one a lane, until the loop is gone. The limit of memory is for
-    the whole process, however many trials it trains."""
+    the whole process, however many trials it trains. `log`: the file for what it prints; without
+    one it goes where the fork server's goes, which several searches may share."""
     _outlive_signals()
+    if log is not None:
+        move_output_to(log)
     _start_thread(_end_with_loop, lifeline)
     load_settings()  # the environment's passwords are known from here on
     mask_output()  # a network of the user's may print
+    set_log_format(setup.log_format)
     log_into_file_on_stderr()
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

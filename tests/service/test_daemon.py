@@ -1,0 +1,224 @@
+"""A daemon takes work from every study, shares its processes, and leaves alone what fails."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from daemon_bench import ServiceBench
+from waiting import wait_until
+
+from tuner.errors import UsageError
+from tuner.manage.trust import trust_code
+from tuner.reports.worker_tables import worker_rows
+from tuner.service import daemon
+from tuner.service.daemon import DaemonStatus
+from tuner.service.daemon_health import HealthFile, HealthServer, is_well
+from tuner.service.daemon_start import WorkerWanted
+from tuner.storage import slots, study_control
+from tuner.storage.daemon_rows import list_daemons, list_loops
+from tuner.study.study_state import StudyState
+
+# What has nothing to do with the database is tested on one.
+SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+# One trial after another, each of them long enough to be met while it runs.
+LONG = {"epochs": 200, "patience": 200, "pace": 0.03}
+
+
+def test_it_does_all_studies_also_one_that_comes_later(bench: ServiceBench) -> None:
+    first, second = bench.add("first", 3), bench.add("second", 2)
+    without_trials = bench.create(name="without trials")
+    with bench.daemon():
+        bench.wait_until_done(first, second)
+        later = bench.add("later", 3)
+        bench.wait_until_done(later)
+        slots.ensure_slots(bench.store, first, 5)
+        bench.wait_until_done(first)
+    assert [len(bench.trials_of(study)) for study in (first, second, later)] == [5, 2, 3]
+    assert {trial.state for trial in bench.trials_of(first)} == {"COMPLETE"}
+    assert bench.trials_of(without_trials) == []
+    assert not list_daemons(bench.store) and not list_loops(bench.store)
+
+
+def test_two_daemons_do_each_trial_once(bench: ServiceBench) -> None:
+    study = bench.add("shared", 12)
+    with bench.daemon(processes=1), bench.daemon(processes=1):
+        bench.wait_until_done(study)
+    assert bench.ends(study) == [["complete"]] * 12
+
+
+@SQLITE
+def test_a_higher_priority_gets_the_processes_at_the_next_epoch(bench: ServiceBench) -> None:
+    low = bench.add("low", 1, LONG)
+    with bench.daemon(processes=1) as running:
+        wait_until(lambda: running.daemon.status.running == 1)
+        high = bench.create(name="high")
+        study_control.set_priority(bench.store, high, 5)
+        slots.ensure_slots(bench.store, high, 2)
+        bench.wait_until_done(high)
+        assert not bench.is_done(low)
+        bench.wait_until_done(low)
+    [trial] = bench.trials_of(low)
+    assert [attempt.end for attempt in trial.attempts] == ["yielded", "complete"]
+    assert trial.attempts[1].resumed_epoch == trial.attempts[0].epochs
+
+
+@SQLITE
+def test_equal_studies_share_the_processes(bench: ServiceBench) -> None:
+    studies = [bench.add(name, 2, LONG) for name in ("one", "other")]
+    with bench.daemon(processes=2):
+        wait_until(lambda: all(bench.ends(study) == [[None]] for study in studies))
+        time.sleep(0.3)  # nothing more may begin
+        assert [bench.ends(study) for study in studies] == [[[None]], [[None]]]
+
+
+@SQLITE
+def test_paused_and_stopped_studies_are_left_alone(bench: ServiceBench) -> None:
+    paused, stopped = bench.add("paused", 1, LONG), bench.add("stopped", 1, LONG)
+    with bench.daemon() as running:
+        wait_until(lambda: running.daemon.status.running == 2)
+        study_control.set_state(bench.store, paused, StudyState.PAUSED)
+        study_control.set_state(bench.store, stopped, StudyState.STOPPED)
+        wait_until(lambda: running.daemon.status.studies == ())
+        assert running.daemon.status.state == "idle"
+        assert running.skipped == {}
+        study_control.set_state(bench.store, paused, StudyState.RUNNING)
+        bench.wait_until_done(paused)
+        assert not bench.is_done(stopped)
+    [trial] = bench.trials_of(paused)
+    assert trial.attempts[-1].end == "complete"
+    assert trial.attempts[-1].resumed_epoch
+
+
+@SQLITE
+def test_a_study_that_fails_ends_no_other(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "_FIRST_PAUSE_S", 0.1)
+    failing, fine = bench.add("failing", 5, {"act": "raise"}), bench.add("fine", 1)
+    Path(bench.settings.trusted_code).unlink()
+    with bench.daemon() as running:
+        wait_until(lambda: set(running.skipped) == {"failing", "fine"})
+        reason = running.skipped["fine"]
+        [sha256] = re.findall(r"tuner worker --trust-code ([0-9a-f]{64})$", reason)
+        monkeypatch.setattr(daemon, "_FIRST_PAUSE_S", 60.0)
+        trust_code(bench.settings, [sha256])
+        bench.wait_until_done(fine)
+        wait_until(lambda: "three trials in a row failed" in running.skipped.get("failing", ""))
+        assert "fine" not in running.skipped
+        monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
+        wait_until(lambda: "failing" in list_daemons(bench.store)[0].skipped)
+    assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
+
+
+@SQLITE
+def test_it_takes_the_studies_whose_names_match(bench: ServiceBench) -> None:
+    cats, dogs = bench.add("vision-cats", 1), bench.add("dogs", 1)
+    with bench.daemon(patterns=["vision-*"]):
+        bench.wait_until_done(cats)
+        [row] = worker_rows(bench.store)
+    assert bench.trials_of(dogs) == []
+    assert (row["kind"], row["takes"], row["processes"]) == ("worker", ["vision-*"], 2)
+
+
+@SQLITE
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_puts_all_trials_back(bench: ServiceBench, signals: int) -> None:
+    pace = 0.1 if signals == 1 else 30.0  # one signal waits for the epoch, the next does not
+    study = bench.add("long", 2, LONG | {"pace": pace})
+    process = bench.start_daemon(processes=2)
+    least = 1 if signals == 1 else 0
+    wait_until(lambda: len(bench.trials_of(study)) == 2)
+    wait_until(lambda: bench.epochs_done(study) >= 2 * least)
+    process.terminate()
+    if signals == 2:
+        time.sleep(0.7)
+        process.terminate()
+    assert process.wait(20) == 0
+    assert bench.ends(study) == [["interrupted"], ["interrupted"]]
+    assert slots.slot_counts(bench.store, study) == {"open": 2}
+    assert not list_daemons(bench.store) and not list_loops(bench.store)
+
+
+@SQLITE
+def test_a_killed_daemon_loses_nothing(bench: ServiceBench) -> None:
+    studies = [bench.add(name, 2, LONG | {"epochs": 60, "pace": 0.1}) for name in ("a", "b")]
+    killed = bench.start_daemon(processes=2)
+    wait_until(lambda: all(bench.epochs_done(study) >= 45 for study in studies), timeout_s=60)
+    killed.kill()
+    killed.wait(10)
+    with bench.daemon(processes=4):
+        bench.wait_until_done(*studies)
+    for study in studies:
+        first = bench.trials_of(study)[0]
+        assert [attempt.end for attempt in first.attempts] == ["lost", "complete"]
+        assert first.attempts[1].resumed_epoch
+
+
+def status(state: str = "idle", ticked_at: float | None = None) -> DaemonStatus:
+    at = time.time() if ticked_at is None else ticked_at
+    return DaemonStatus(state, 2, 0, (), {"a": "no data"}, at, at)
+
+
+def test_health() -> None:
+    assert is_well(status("working"), time.time())
+    assert not is_well(status("draining"), time.time())
+    assert not is_well(status("no database"), time.time())
+    assert not is_well(status("idle", time.time() - 60), time.time())  # it hangs
+
+
+def read(server: HealthServer, path: str, host: str | None = None) -> tuple[int, bytes]:
+    request = urllib.request.Request(f"{server.address}{path}")
+    if host is not None:
+        request.add_header("Host", host)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_the_endpoint_says_how_the_daemon_is() -> None:
+    states = ["idle"]
+    server = HealthServer(0, lambda: status(states[0]), lambda: (b"up 1\n", "text/plain"))
+    server.start()
+    try:
+        code, page = read(server, "/health")
+        assert (code, json.loads(page)["skipped"]) == (200, {"a": "no data"})
+        states[0] = "draining"
+        assert read(server, "/health")[0] == 503
+        assert read(server, "/metrics") == (200, b"up 1\n")
+        assert read(server, "/")[0] == 404
+        assert read(server, "/health", host="evil.example:80")[0] == 403
+        with pytest.raises(UsageError, match="--health-port"):
+            HealthServer(int(server.address.rpartition(":")[2]), status)
+    finally:
+        server.close()
+
+
+def test_the_file_says_how_the_daemon_is(tmp_path: Path) -> None:
+    file = HealthFile(tmp_path / "health.json", status)
+    file.start()
+    health = json.loads((tmp_path / "health.json").read_text())
+    assert (health["healthy"], health["state"], health["processes"]) == (True, "idle", 2)
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="--health-file"):
+        HealthFile(tmp_path / "missing" / "health.json", status).start()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (WorkerWanted(processes=0), "--processes must be between 1 and 1000, got 0"),
+        (WorkerWanted(health_port=70000), "--health-port must be between 0 and 65535"),
+        (WorkerWanted(trusted=("abc",)), "--trust-code must be a SHA-256 of 64 digits"),
+        (WorkerWanted(patterns=("",)), "--studies must be a name or a pattern"),
+    ],
+)
+def test_mistakes_are_refused(wanted: WorkerWanted, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        wanted.check()

@@ -1,0 +1,289 @@
+"""The daemon `tuner worker`: it takes work from every study in its database.
+
+One thread reads, a few times a second, which studies have trials left, shares the machine's worker
+processes between them (shares.py), and begins and ends searches (study_search.py), each of which is
+a loop in a thread of its own. All worker processes come from one fork server, which imports
+TensorFlow once.
+"""
+
+import fnmatch
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tuner.errors import StorageError, WorkerError
+from tuner.notices import Announcement, NoticeKind
+from tuner.runner import KERAS
+from tuner.service.shares import Demand, ProcessShares, share_out
+from tuner.service.study_search import SearchSetup, StudySearch
+from tuner.storage import daemon_rows, fold_all
+from tuner.storage.daemon_rows import DaemonRow
+from tuner.storage.study_work import StudyWork, studies_with_work
+from tuner.system.names import printable
+from tuner.workers import back_end
+
+logger = logging.getLogger(__name__)
+# A new study is to be noticed within half a second.
+_TICK_S = 0.2
+_RENEW_S = 5.0
+# A loop without a share ends after so long, and with it its worker processes.
+_IDLE_S = 20.0
+# After a failure a study is left alone for so long, and after each further one twice as long.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
+# How long the database may fail before it is reported; work on it is repeated meanwhile.
+_DATABASE_S = 1.0
+# Searches that drain wait for their epochs (loop.CHECKPOINT_WAIT_S), then for MLflow.
+_DRAIN_S = 12.0
+# Two signals within this time are one.
+_SAME_S = 0.5
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A study that is left alone until `until`, on the monotonic clock. `failures`: in a row."""
+
+    name: str
+    reason: str
+    failures: int
+    until: float
+
+    @staticmethod
+    def after(search: StudySearch, before: "Skipped | None", clock: float) -> "Skipped":
+        """What becomes of a study whose search has failed. One that has ended trials begins with a
+        short pause again."""
+        failures = 1 if before is None or search.ended_trials else before.failures + 1
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (failures - 1))
+        return Skipped(search.name, search.problem or "", failures, clock + pause_s)
+
+
+@dataclass(frozen=True)
+class DaemonStatus:
+    """What a daemon does now. `state`: working, idle, draining, or no database. `studies`: the
+    names of those that it searches; `running`: how many trials run. `skipped`: the reason for each
+    study that it leaves alone, by name. `ticked_at`: when it last looked for work, in seconds since
+    1970."""
+
+    state: str
+    processes: int
+    running: int
+    studies: tuple[str, ...]
+    skipped: dict[str, str]
+    started_at: float
+    ticked_at: float
+
+
+@dataclass
+class Daemon:
+    """Searches the studies whose names match one of the patterns, if there are any. `log`: the file
+    for what the fork server prints."""
+
+    setup: SearchSetup
+    row: DaemonRow
+    patterns: Sequence[str] = ()
+    log: Path | None = None
+    _shares: ProcessShares = field(init=False)
+    _searches: dict[str, StudySearch] = field(default_factory=dict)
+    _leaving: list[StudySearch] = field(default_factory=list)
+    _skipped: dict[str, Skipped] = field(default_factory=dict)
+    _wanted_at: dict[str, float] = field(default_factory=dict)
+    _signals: int = 0
+    _signal: int | None = None
+    _signalled_at: float = -_SAME_S
+    _renew_at: float = 0.0
+    _database_error: str = ""
+    _started_at: float = field(default_factory=time.time)
+    _ticked_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self._shares = ProcessShares(self.setup.processes)
+        if (metrics := self.setup.metrics) is not None:
+            metrics.running = self._shares.running
+            metrics.skipped = lambda: len(self._skipped)
+
+    def run(self) -> int | None:
+        """Work until a signal comes; then have all trials put back, and return the signal's number.
+        A second signal waits for no epoch."""
+        self.setup.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: bool(self._signals))
+        with self._signals_caught():
+            while not self._signals:
+                self._tick()
+                time.sleep(_TICK_S)
+            self._drain()
+        return self._signal
+
+    @property
+    def status(self) -> DaemonStatus:
+        """May be read from any thread."""
+        running = self._shares.running()
+        state = "working" if running else "idle"
+        if self._signals:
+            state = "draining"
+        elif self._database_error:
+            state = "no database"
+        return DaemonStatus(
+            state=state,
+            processes=self.setup.processes,
+            running=running,
+            studies=tuple(search.name for search in list(self._searches.values())),
+            skipped={each.name: each.reason for each in list(self._skipped.values())},
+            started_at=self._started_at,
+            ticked_at=self._ticked_at,
+        )
+
+    # Looking for work
+
+    def _tick(self) -> None:
+        self._keep_warm()
+        self._collect_ended()
+        with self._database_errors_told():
+            setup = self.setup
+            work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
+            self._give_shares([each for each in work if self._takes(each)])
+            self._renew_row()
+        self._ticked_at = time.time()
+
+    def _keep_warm(self) -> None:
+        """Have a fork server that has TensorFlow imported."""
+        try:
+            back_end().warm(self.setup.entry or KERAS, self.log)
+        except WorkerError as error:
+            logger.warning("%s", error)
+
+    @contextmanager
+    def _database_errors_told(self) -> Iterator[None]:
+        """A database that is restarted is waited for: searches wait by themselves."""
+        try:
+            yield
+        except StorageError as error:
+            if not self._database_error:
+                self.setup.tell(f"the database does not answer, waiting for it: {error}")
+            self._database_error = str(error)
+        else:
+            if self._database_error:
+                self.setup.tell("the database answers again")
+            self._database_error = ""
+
+    def _takes(self, work: StudyWork) -> bool:
+        if self.patterns and not any(fnmatch.fnmatchcase(work.name, p) for p in self.patterns):
+            return False
+        skipped = self._skipped.get(work.uuid)
+        return skipped is None or time.monotonic() >= skipped.until
+
+    def _give_shares(self, work: Sequence[StudyWork]) -> None:
+        clock = time.monotonic()
+        targets = share_out(self.setup.processes, [self._demand(each) for each in work])
+        self._shares.set_targets(targets, clock)
+        for each in work:
+            if targets[each.uuid]:
+                self._wanted_at[each.uuid] = clock
+                if each.uuid not in self._searches:
+                    self._begin(each)
+        self._end_idle(clock)
+
+    def _demand(self, work: StudyWork) -> Demand:
+        holds, used_s = self._shares.used(work.uuid)
+        return Demand(work.uuid, work.priority, work.most, holds, used_s)
+
+    def _begin(self, work: StudyWork) -> None:
+        search = StudySearch(self.setup, work, self._shares)
+        self._searches[work.uuid] = search
+        search.start()
+
+    def _end_idle(self, clock: float) -> None:
+        """End the searches that have had nothing to train for a while."""
+        for uuid, search in self._searches.items():
+            if self._shares.running(uuid):
+                self._wanted_at[uuid] = clock
+            if clock - self._wanted_at.get(uuid, search.started_at) > _IDLE_S:
+                search.end()
+
+    def _collect_ended(self) -> None:
+        for uuid, search in list(self._searches.items()):
+            if search.is_over:
+                self._shares.leave(uuid)
+                self._leaving.append(self._searches.pop(uuid))
+        for search in self._leaving[:]:
+            if not search.is_alive:
+                self._leaving.remove(search)
+                self._note_end(search)
+
+    def _note_end(self, search: StudySearch) -> None:
+        before = self._skipped.pop(search.uuid, None)
+        if search.problem is None:
+            return
+        skipped = Skipped.after(search, before, time.monotonic())
+        self._skipped[search.uuid] = skipped
+        if before is None or before.reason != skipped.reason:
+            self.setup.tell(f"{printable(search.name)}: skipped: {skipped.reason}")
+            self._announce_skipped(skipped, search.uuid)
+
+    def _announce_skipped(self, skipped: Skipped, uuid: str) -> None:
+        what = f"skipped by the worker on {self.row}: {skipped.reason}"
+        self.setup.announcer.tell(Announcement(NoticeKind.FAILING, skipped.name, uuid, what))
+
+    def _renew_row(self) -> None:
+        """Say in the database that this daemon is alive, and what it leaves alone."""
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + _RENEW_S
+        status, setup = self.status, self.setup
+        if not daemon_rows.renew(setup.store, self.row, status.state, status.skipped):
+            patterns = self.patterns or None
+            self.row = daemon_rows.register(
+                setup.store, setup.processes, patterns, status.state, setup.daemon_id
+            )
+
+    # Ending
+
+    def end(self) -> None:
+        """Have it end, as a signal does. May be called from any thread."""
+        self._signals += 1
+
+    @contextmanager
+    def _signals_caught(self) -> Iterator[None]:
+        """Inside, signals are handled here. Python handles them in the main thread alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        # Under nohup SIGHUP is ignored, and stays so.
+        caught = [each for each in numbers if signal.getsignal(each) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in caught}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = self._signal or number
+        # A terminal sends one signal to a command and to its parent, which may pass it on.
+        if time.monotonic() - self._signalled_at > _SAME_S:
+            self._signals, self._signalled_at = self._signals + 1, time.monotonic()
+
+    def _drain(self) -> None:
+        """Have all trials put back, so that the next daemon goes on with them."""
+        searches = [*self._searches.values(), *self._leaving]
+        if searches:
+            self.setup.tell("ending: waiting for the running epochs, at most 5 s")
+        for search in searches:
+            search.end()
+        until = time.monotonic() + _DRAIN_S
+        while any(search.is_alive for search in searches) and time.monotonic() < until:
+            if self._signals > 1:
+                for search in searches:
+                    search.hurry()
+            time.sleep(0.02)
+        with suppress(StorageError):  # the row expires by itself
+            daemon_rows.remove(self.setup.store, self.row)
+        if any(search.is_alive for search in searches):
+            logger.warning("no orderly end within %.0f s; what was running goes on later", _DRAIN_S)
+            fold_all()
+            os._exit(1)

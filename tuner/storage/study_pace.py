@@ -1,0 +1,41 @@
+"""How fast a study's trials end at present."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuner.storage.schema import StudyKey, attempts
+from tuner.storage.store import Store, now
+from tuner.study.ends import TrialEnd
+
+# The latest trials that the pace is taken from.
+_RECENT = 200
+_PUTS_BACK = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
+
+
+def seconds_a_trial(store: Store, study: StudyKey, since: float) -> float | None:
+    """Seconds from one trial's end to the next, of the latest ones that ended after `since`, in
+    seconds since 1970: when those who work now have begun. None before the first."""
+    return store.read(_seconds_a_trial, study, since)
+
+
+def _seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -> float | None:
+    query = (
+        sa.select(attempts.c.ended_at, attempts.c.end, now(connection.dialect.name).label("now"))
+        .where(attempts.c.study_uuid == study.uuid)
+        .order_by(attempts.c.trial_id.desc(), attempts.c.attempt.desc())
+        .limit(_RECENT)
+    )
+    rows = connection.execute(query).all()
+    ends = sorted(row.ended_at for row in rows if _took_slot(row) and row.ended_at >= since)
+    if not ends:
+        return None
+    # With all of them in sight, the time before the first end counts too.
+    is_full = len(rows) == _RECENT and len(ends) > 1
+    begun, number = (ends[0], len(ends) - 1) if is_full else (since, len(ends))
+    return float(max(0.0, rows[0].now - begun) / number)
+
+
+def _took_slot(row: Any) -> bool:
+    is_time = isinstance(row.ended_at, int | float)
+    return is_time and isinstance(row.end, str) and row.end not in _PUTS_BACK

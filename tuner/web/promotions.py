@@ -1,0 +1,171 @@
+"""Promoting a trial from the page: what `tuner promote` does, in a process of its own.
+
+A promotion trains for a while, and imports TensorFlow: the server must do neither. The process is
+the command itself, so that it asks for the same and says the same.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+
+from tuner.errors import StudyError
+from tuner.settings import Settings, child_environment
+from tuner.storage.studies import StudyRow, check_is_search
+from tuner.storage.trials import find_trial
+from tuner.system.logs import without_secrets
+from tuner.system.names import is_valid
+from tuner.web.actions import Form, form_of
+from tuner.web.page_rendering import page, redirect
+from tuner.web.trial_table import Opened
+from tuner.web.web_setup import site_of
+
+_MOST_LINES = 400
+_END_S = 5.0
+
+
+@dataclass
+class Promotion:
+    """One run of `tuner promote`. `lines`: what it has said so far."""
+
+    trial: int
+    process: "subprocess.Popen[str]"
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def has_failed(self) -> bool:
+        return self.process.poll() not in (None, 0)
+
+    def read(self) -> None:
+        """Keep what the process says, until it ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(without_secrets(line.rstrip()))
+        self.process.wait()
+
+
+class Promotions:
+    """The latest promotion of each study. They end with the server; the same promotion goes on
+    with the network that was trained."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, Promotion] = {}
+        self._lock = threading.Lock()
+
+    def of(self, study: StudyRow) -> Promotion | None:
+        return self._latest.get(study.uuid)
+
+    def start(
+        self, settings: Settings, study: StudyRow, trial: int, name: str, replaces: bool
+    ) -> Promotion:
+        """Raises StudyError while another promotion of the study runs."""
+        with self._lock:
+            latest = self._latest.get(study.uuid)
+            if latest is not None and latest.is_running:
+                raise StudyError(f"trial {latest.trial} of this study is being promoted: wait")
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tuner", *_words(study, trial, name, replaces)],
+                env=child_environment(settings) | {"PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            promotion = self._latest[study.uuid] = Promotion(trial, process)
+        threading.Thread(target=promotion.read, daemon=True).start()
+        return promotion
+
+    def close(self) -> None:
+        """End those that run, with their workers."""
+        running = [each.process for each in self._latest.values() if each.is_running]
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in running:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            for process in running:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_END_S)
+
+
+def _words(study: StudyRow, trial: int, name: str, replaces: bool) -> list[str]:
+    """The command, which its own messages repeat. A study of an earlier version may be called as
+    an option is."""
+    named = [study.name] if is_valid(study.name) else []
+    options = ["--trial", str(trial), *([f"--name={name}"] if name else [])]
+    words = ["promote", *named, *options, *["--replace"] * replaces]
+    return words if named else [*words, "--", study.name]
+
+
+@asynccontextmanager
+async def _promoting(app: FastAPI) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        promotions_of(app).close()
+
+
+def promotions_of(app: FastAPI) -> Promotions:
+    """The application's promotions."""
+    if not hasattr(app.state, "promotions"):
+        app.state.promotions = Promotions()
+    promotions: Promotions = app.state.promotions
+    return promotions
+
+
+router = APIRouter(lifespan=_promoting)
+
+
+@router.get("/studies/{uuid}/trials/{number}/promote")
+def ask_to_promote(request: Request, opened: Opened, number: int) -> Response:
+    """Says what it does, and asks once: it reads the test split."""
+    store, study = opened
+    check_is_search(study, "promoting a trial")
+    trial = find_trial(store, study, number)
+    return page(request, "promote.html", study=study, trial=trial)
+
+
+@router.post("/studies/{uuid}/trials/{number}/promote")
+def promote_trial(
+    request: Request, opened: Opened, number: int, form: Annotated[Form, Depends(form_of)]
+) -> Response:
+    """Start it, and show how it goes."""
+    store, study = opened
+    find_trial(store, study, number)
+    settings = site_of(request).setup.settings
+    name, replaces = form.get("name", "").strip(), "replace" in form
+    try:
+        promotions_of(request.app).start(settings, study, number, name, replaces)
+    except StudyError as error:
+        return redirect(request, f"/studies/{study.uuid}/promotion", str(error), is_error=True)
+    return redirect(request, f"/studies/{study.uuid}/promotion")
+
+
+@router.get("/studies/{uuid}/promotion")
+def show_promotion(request: Request, opened: Opened) -> Response:
+    """What the study's latest promotion says; the page loads itself again until it has ended."""
+    _, study = opened
+    promotion = promotions_of(request.app).of(study)
+    is_running = promotion is not None and promotion.is_running
+    lines = [] if promotion is None else list(promotion.lines)
+    return page(
+        request,
+        "promotion.html",
+        study=study,
+        promotion=promotion,
+        is_running=is_running,
+        lines=lines,
+    )
