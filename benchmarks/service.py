@@ -41,7 +41,7 @@ BACK_ENDS[simulated_workers.NAME] = simulated_workers.__name__
 
 
 @contextlib.contextmanager
-def _database(kind: str, folder: str) -> Iterator[tuple[str, "psutil.Process | None"]]:
+def new_database(kind: str, folder: str) -> Iterator[tuple[str, "psutil.Process | None"]]:
     """The URL of a new database, and PostgreSQL's first process."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/tuner.db", None
@@ -77,7 +77,7 @@ def many_loops(
     """Trials a second of an Optuna objective of one millisecond that `loops` searches of one worker
     each run together, from the moment that all have begun. Imports and the start of workers are not
     counted. `done`, `trials`: finished trials, and all; both are what was asked for."""
-    with tempfile.TemporaryDirectory() as folder, _database(database, folder) as (url, server):
+    with tempfile.TemporaryDirectory() as folder, new_database(database, folder) as (url, server):
         Path(folder, "objectives.py").write_text(OBJECTIVE)
         with chdir(folder):
             settings = load_settings(url, None)
@@ -223,7 +223,7 @@ def many_workers(
     computes itself; the rest it waits for the database."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        _database(database, folder) as (url, _),
+        new_database(database, folder) as (url, _),
         chdir(folder),
     ):
         settings, store = load_settings(url, None), open_store(url)
