@@ -48,7 +48,8 @@ def run_until_done(
 
 def _end_when_done(bench: Bench, done: threading.Event) -> None:
     store = bench.store.another()
-    while not _is_done(store):
+    # Before it handles signals, one would kill it.
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or not _is_done(store):
         time.sleep(_LOOK_S)
     done.set()
     os.kill(os.getpid(), signal.SIGTERM)
