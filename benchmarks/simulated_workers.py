@@ -44,6 +44,7 @@ def open_workers(
     data_bytes: float | None = None,
     log: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    share: Callable[[], int] | None = None,
 ) -> "SimulatedWorkers":
     return SimulatedWorkers(processes or 1)
 
