@@ -58,6 +58,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python .ci/audit.py requirements.lock
 
 # To read them: make docs, then open what it prints in a browser.
 docs: install

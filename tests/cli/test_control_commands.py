@@ -52,8 +52,8 @@ def test_states_are_said_with_what_comes_next(tuner, store: Store, study: StudyR
     assert (row["state"], row["total"], row["priority"]) == ("paused", 4, 0)
     assert "state" in tuner("study", "show").out
     assert tuner("study", "resume").out == (
-        "study mine: may go on; nobody works on it: tuner optimize mine --trials 4, "
-        "or as a service: tuner worker\n"
+        "study mine: may go on; nobody works on it; here: tuner optimize mine --trials 4\n"
+        "or as a service, here or elsewhere: tuner worker\n"
     )
     assert "state" not in tuner("study", "list").out
     lease = leases.open_lease(store, study)
@@ -126,7 +126,6 @@ def test_watching_tells_what_happens_until_the_study_is_done(store: Store, study
     assert steps == []
     at_work = f"at work: {leases.holders(store, study)[0]}"
     assert told == [
-        "no trials are asked for yet: tuner study set mine --trials 100",
         at_work,
         "paused; to go on: tuner study resume mine",
         at_work,
@@ -150,10 +149,22 @@ def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: S
     )
 
 
-def test_nobody_at_work_is_said_with_both_ways_to_go_on(store: Store, study: StudyRow) -> None:
+def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -> None:
+    reader = watching.ProgressReader(store, study)
+    assert watching.describe_work(study, reader.read()) == (
+        "no trials are asked for yet: tuner study set mine --trials 100"
+    )
     slots.ensure_slots(store, study, 9)
-    progress = watching.ProgressReader(store, study).read()
-    assert watching.describe_work(study, progress) == (
+    nobody = (
         "nobody works on it; here: tuner optimize mine --trials 9\n"
         "or as a service, here or elsewhere: tuner worker"
     )
+    assert watching.describe_work(study, reader.read()) == nobody
+    daemon_rows.register(store, 2, ["vision-*"])
+    assert watching.describe_work(study, reader.read()) == nobody
+    daemon = daemon_rows.register(store, 2, ["m*"])
+    waits = f"it waits for a free process of {daemon}"
+    assert watching.describe_work(study, reader.read()) == waits
+    daemon_rows.renew(store, daemon, "idle", {"mine": "its data are missing"})
+    skipped = f"nobody works on it: {daemon} leaves it alone: its data are missing"
+    assert watching.describe_work(study, reader.read()) == skipped

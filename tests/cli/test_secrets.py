@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import doc_runner
 import psutil
 import pytest
 from postgres_server import Postgres
@@ -118,3 +119,41 @@ def _command_lines(pid: int) -> str:
     except (OSError, psutil.Error):
         pass  # one has just ended
     return lines
+
+
+# Of those who are told: the path, since it is all that whoever posts there needs, a query, a
+# password; and the form that a service reads.
+TOLD = [
+    f"http://127.0.0.1:1/services/T0/{SECRET}",
+    f"slack+http://me:{SECRET}@127.0.0.1:1/hook?key={SECRET}",
+    f"smtp://me:{SECRET}@127.0.0.1:1/?to=you@host",
+]
+
+
+def test_who_is_told_is_in_no_output_and_no_log(
+    tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of a webhook is a secret: nobody answers at these, which is said."""
+    with doc_runner.small_searches(toy=True):
+        assert tuner("study", "create", "s", "--data", "iris").code == 0
+        (tmp_path / "told").write_text("\n".join(TOLD[1:]))
+        monkeypatch.setenv("TUNER_NOTIFY", TOLD[0])
+        command = ("optimize", "s", "--trials", "2", "--notify", f"@{tmp_path}/told")
+        done = tuner("--verbose", "--traceback", *command)
+    assert done.code == 0
+    assert "127.0.0.1 cannot be told: no connection" in done.err
+    assert "mail by 127.0.0.1 cannot be told" in done.err
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "told"]
+    assert any(path.name == "search.log" for path in written)
+    texts = [done.out, done.err, *(path.read_bytes().decode("latin-1") for path in written)]
+    assert not [text for text in texts if SECRET in text]
+
+
+@pytest.mark.parametrize("url", [f"ftp://h/{SECRET}", f"http://h:x/{SECRET}", f"{SECRET}"])
+def test_a_wrong_address_is_refused_before_anything_is_opened(url: str, tuner: Command) -> None:
+    for command in (("optimize", "s", "--trials", "1"), ("worker",)):
+        done = tuner("--traceback", *command, "--notify", url)
+        assert done.code == 2
+        assert "--notify" in done.err
+        if url != SECRET:  # a word alone is masked nowhere: it is no address
+            assert SECRET not in done.out + done.err

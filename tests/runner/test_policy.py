@@ -65,6 +65,44 @@ def test_a_trial_that_ends_itself_is_told_and_is_stopped_only_with_its_search(
     assert after_report(of, is_pruned, search_is_stopping=True) == Decision(STOP_WITH_CHECKPOINT)
 
 
+@pytest.mark.parametrize("advisory", [False, True])
+def test_a_trial_that_somebody_stops_keeps_its_running_best(advisory: bool) -> None:
+    of = replace(report(epoch=2, whole=False), advisory=advisory)
+    decision = policy.after_report(
+        of, TRAINING, is_pruned=True, search_is_stopping=True, is_stopped=True
+    )
+    assert decision == Decision(STOP, Ending(TrialEnd.STOPPED, Fate.PRUNED, shown_value=0.7))
+    last = replace(report(epoch=3), advisory=advisory)
+    decision = policy.after_report(
+        last, TRAINING, is_pruned=False, search_is_stopping=False, is_stopped=True
+    )
+    assert decision == Decision(GO_ON)  # it is over by itself
+
+
+@pytest.mark.parametrize(
+    ("of", "reply"),
+    [
+        (report(epoch=2), STOP_WITH_CHECKPOINT),
+        (report(epoch=2, whole=False), GO_ON),
+        (report(epoch=3), GO_ON),
+        (replace(report(epoch=2), advisory=True), GO_ON),  # it would begin again
+    ],
+)
+def test_a_surplus_trial_leaves_where_it_can_go_on(of: Report, reply: Reply) -> None:
+    decision = policy.after_report(
+        of, TRAINING, is_pruned=False, search_is_stopping=False, is_surplus=True
+    )
+    assert decision == Decision(reply)
+
+
+@pytest.mark.parametrize("leaves_as", [TrialEnd.PAUSED, TrialEnd.YIELDED])
+def test_a_trial_that_left_is_put_back(leaves_as: TrialEnd) -> None:
+    ending = policy.after_checkpoint(leaves_as, None)
+    assert (ending.end, ending.fate) == (leaves_as, Fate.PUT_BACK)
+    stopped = policy.after_checkpoint(leaves_as, StopReason.STOPPED)
+    assert (stopped.end, stopped.fate) == (TrialEnd.INTERRUPTED, Fate.PUT_BACK)
+
+
 def test_a_trial_that_has_pruned_itself_needs_no_score() -> None:
     ended = Ended(TrialEnd.PRUNED, None, None, 2, 0)
     decision = policy.after_training(ended, save_to=MODEL.path)

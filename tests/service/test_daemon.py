@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from daemon_bench import ServiceBench
+from postgres_server import Postgres
 from waiting import wait_until
 
 from tuner.errors import UsageError
@@ -108,7 +110,7 @@ def test_a_study_that_fails_ends_no_other(
         trust_code(bench.settings, [sha256])
         bench.wait_until_done(fine)
         wait_until(lambda: "three trials in a row failed" in running.skipped.get("failing", ""))
-        assert "fine" not in running.skipped
+        wait_until(lambda: "fine" not in running.skipped)
         monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
         wait_until(lambda: "failing" in list_daemons(bench.store)[0].skipped)
     assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
@@ -156,6 +158,22 @@ def test_a_killed_daemon_loses_nothing(bench: ServiceBench) -> None:
         first = bench.trials_of(study)[0]
         assert [attempt.end for attempt in first.attempts] == ["lost", "complete"]
         assert first.attempts[1].resumed_epoch
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_database_that_restarts_is_waited_for(bench: ServiceBench, postgres: Postgres) -> None:
+    study = bench.add("long", 1, LONG | {"epochs": 60})
+    with bench.daemon() as running:
+        wait_until(lambda: running.daemon.status.running == 1)
+        postgres.go_down(signal.SIGINT)
+        wait_until(lambda: running.daemon.status.state == "no database")
+        postgres.come_back()
+        bench.wait_until_done(study)
+        wait_until(lambda: running.daemon.status.state != "no database")
+    assert bench.ends(study) == [["complete"]]
+    told = [line for line in running.lines if "database" in line]
+    assert told[0].startswith("the database does not answer, waiting for it: ")
+    assert told[1:] == ["the database answers again"]
 
 
 def status(state: str = "idle", ticked_at: float | None = None) -> DaemonStatus:

@@ -3,11 +3,11 @@
 import pytest
 
 from tuner.errors import UsageError
-from tuner.storage.trial_filters import LONGEST_FILTER, Comparison, parse_filter
+from tuner.storage.trial_filters import LONGEST_FILTER, Operator, parse_filter
 
 
 def terms(text: str) -> list[tuple[str, str, object]]:
-    return [(term.name, str(term.comparison), term.value) for term in parse_filter(text)]
+    return [(term.name, str(term.operator), term.value) for term in parse_filter(text)]
 
 
 def test_terms_stand_one_after_another() -> None:
@@ -34,7 +34,7 @@ def test_quotes_hold_blanks_and_signs_and_none_is_no_value() -> None:
         ("d", "=", None),
         ("e", "=", "1"),
     ]
-    assert Comparison.NOT_EQUAL.function(1, 2) and not Comparison.NOT_EQUAL.is_order
+    assert Operator.NOT_EQUAL.function(1, 2) and not Operator.NOT_EQUAL.is_order
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,11 @@ class ServiceBench(Bench):
 
     @contextmanager
     def daemon(
-        self, processes: int = 2, patterns: Sequence[str] = (), entry: EntryPoint = TOY
+        self,
+        processes: int = 2,
+        patterns: Sequence[str] = (),
+        entry: EntryPoint = TOY,
+        **setup_fields: Any,
     ) -> Iterator["InThread"]:
         own = self.store.another()
         row = daemon_rows.register(own, processes, patterns or None)
@@ -62,6 +66,7 @@ class ServiceBench(Bench):
             tell=lines.append,
             tracking=False,
             entry=entry,
+            **setup_fields,
         )
         with InThread(Daemon(setup, row, patterns), lines) as running:
             yield running

@@ -55,6 +55,10 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     return
 
 
+def keep_ready(entry: EntryPoint, processes: int) -> None:
+    """Threads start at once."""
+
+
 def open_workers(
     entry: EntryPoint,
     setup: WorkerSetup,

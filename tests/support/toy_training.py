@@ -239,6 +239,10 @@ def _grow() -> None:
         time.sleep(0.02)
 
 
+def warm_up() -> None:
+    """There is nothing to warm up."""
+
+
 def open_session(setup: WorkerSetup) -> ToySession:
     return ToySession(setup)
 

@@ -1,8 +1,10 @@
 """Logging: what is shown, what goes to a search's file, and that neither ends a search."""
 
+import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +109,62 @@ def test_a_long_log_keeps_its_end(tmp_path: Path) -> None:
     assert file.read_text() == "".join([*lines[-199:], "of another process\n"])
     assert last_line(file, start=9_000) == "of another process"
     logs.shorten_log(tmp_path / "missing.log")
+
+
+# As JSON
+
+
+@pytest.fixture
+def as_json() -> Iterator[None]:
+    logs.set_log_format("json")
+    yield
+    logs.set_log_format("text")
+
+
+@pytest.mark.usefixtures("as_json")
+def test_a_record_is_an_object_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.remember_values(["4711007"])
+    log_to_stderr()
+    log.debug("a detail")
+    with logs.logging_about(study="digits"), logs.logging_about(trial=4711007, worker=0):
+        log.info("two\nlines of mysql://me:hunter22@host")
+    try:
+        raise ValueError("hunter22 in mysql://me:hunter22@host")
+    except ValueError:
+        log.exception("it failed")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "info",
+        "logger": "tuner.a_room",
+        "message": "two\nlines of mysql://***@host",
+        "study": "digits",
+        "trial": 4711007,  # a number is never masked: it would be no JSON
+        "worker": 0,
+    }
+    assert (second["level"], "study" in second) == ("error", False)
+    assert "mysql://***@host" in second["exception"]
+
+
+@pytest.mark.usefixtures("as_json")
+def test_what_a_search_knows_stays_in_its_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr()
+    with logs.logging_about(study="digits"):
+        other = threading.Thread(target=log.info, args=("of another thread",))
+        other.start()
+        other.join()
+    assert "study" not in json.loads(capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("as_json")
+def test_the_last_words_of_a_json_log(tmp_path: Path) -> None:
+    file = tmp_path / "search.log"
+    with log_to_file(file):
+        log.info("it goes on")
+        assert last_line(file) == ""
+        log.warning("it waits")
+        log.info("it goes on")
+    assert last_line(file) == "it waits"
+    with file.open("a") as output:
+        output.write("Killed\n")
+    assert last_line(file) == "Killed"

@@ -24,9 +24,11 @@ OpenPage = Callable[..., Page]
 expect.set_options(timeout=60_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of this process. Without one they are skipped, in CI they fail."""
+    """One Chromium for the tests of a file, not of all: until it is closed, playwright's event loop
+    runs in this thread, and no other test can run one. Without Chromium they are skipped, in CI
+    they fail."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI"):

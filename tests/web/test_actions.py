@@ -56,6 +56,8 @@ def test_a_study_is_paused_resumed_and_stopped(client: Any, store: Store, study:
     assert done(client, f"{actions}/pause").startswith("paused")
     assert load_study(store).state == "paused"
     assert "Resume</button>" in client.get(f"/studies/{study.uuid}").text
+    buttons = client.get(actions, headers={"x-part": "1"}).text
+    assert "Resume</button>" in buttons and "Pause</button>" not in buttons
     assert done(client, f"{actions}/resume").startswith("may go on")
     assert load_study(store).state == ""
     assert "no search runs" in done(client, f"{actions}/stop")

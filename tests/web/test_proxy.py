@@ -316,7 +316,9 @@ def test_mlflow_that_has_no_runs_yet(tmp_path: Path) -> None:
     with page_served(tmp_path, f"sqlite:///{store}") as address:
         reply = httpx.get(f"{address}/mlflow/", headers={"accept": "text/html"})
         asked = httpx.post(address + SEARCH, json={}, headers={"origin": address})
-    assert reply.status_code == asked.status_code == 503
+        no_study = httpx.get(f"{address}/dashboard", headers={"accept": "text/html"})
+    assert (reply.status_code, asked.status_code) == (202, 503)
     assert "MLflow has no runs yet" in reply.text
+    assert "no study yet; create one with: tuner study create" in no_study.text
     assert json.loads(asked.text)["message"].startswith("MLflow has no runs yet")
-    assert not store.parent.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -1,29 +1,32 @@
-"""`tuner ui` for real, beside a search: in a browser, and what it lets others see and reach."""
+"""`tuner ui` and `tuner worker` for real: in a browser, and what they let others see and reach."""
 
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from conftest import OpenPage
 from fork_server import COMMAND, Forked, start
 from playwright.sync_api import Page, expect
 from postgres_server import PASSWORD, Postgres
+from toy_daemon import start_daemon
 from toy_study import Bench
 from waiting import wait_until
 
-from tuner.storage import deliveries, open_store
+from tuner.storage import deliveries, open_store, slots
+from tuner.storage.daemon_rows import list_loops
 from tuner.storage.studies import StudyRow
 from tuner.web.security.accounts import Accounts, Role
 
+OpenPage = Callable[..., Page]
 TOKEN = "a-token-that-nobody-guesses"
 USERS_PASSWORD = "correct horse battery"
-SECRETS = (PASSWORD, "p{a}", "%40s%25", "s%/s", TOKEN, USERS_PASSWORD)
+TOLD = "p1nch0fsalt"
+SECRETS = (PASSWORD, "p{a}", "%40s%25", "s%/s", TOKEN, USERS_PASSWORD, TOLD)
 NAME = "<script>window.hit = 1</script>"
 MARKUP = "<img src='data:,x' onerror='window.hit = 1'><script>window.hit = 1</script>"
 TRIALS = 200
@@ -31,14 +34,14 @@ TRIALS = 200
 
 @dataclass
 class Service:
-    """`tuner ui` and a search of one study."""
+    """`tuner ui`, and `tuner worker` at work on one study."""
 
     folder: Path
     address: str
     ui: Forked
     bench: Bench
     study: StudyRow
-    search: Forked
+    worker: Forked
 
     @property
     def page(self) -> str:
@@ -51,8 +54,16 @@ class Service:
 
     @property
     def processes(self) -> list[psutil.Process]:
-        own = psutil.Process(self.ui.pid)
-        return [own, *own.children(recursive=True)]
+        own = [psutil.Process(started.pid) for started in (self.ui, self.worker)]
+        return own + [child for each in own for child in each.children(recursive=True)]
+
+    @property
+    def health(self) -> str:
+        """The address of the daemon's health port."""
+        printed = (self.folder / "worker.txt").read_text()
+        told = re.search(r"(http://127\.0\.0\.1:\d+)/health", printed)
+        assert told is not None
+        return told[1]
 
     def script(self) -> httpx.Client:
         """A program that reads by the token."""
@@ -67,19 +78,22 @@ def service(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     bench = Bench(folder, store, tracking)
     parameters = {"act": "raise markup", "at": {"type": "int", "low": 1, "high": 9999}, "pace": 0.5}
     study = bench.create(parameters, [{"x": 0.5, "at": 2}, {"x": 0.6, "at": 99}], name=NAME)
-    search = bench.start(TRIALS)
+    slots.ensure_slots(store, study, TRIALS)
     accounts = Accounts(folder / "users.json")
     accounts.put("rea", USERS_PASSWORD, Role.READER)
     environment = os.environ | {
         "TUNER_STORAGE": url,
         "MLFLOW_TRACKING_URI": tracking,
         "TUNER_UI_TOKEN": TOKEN,
+        "TUNER_NOTIFY": f"http://me:{TOLD}@127.0.0.1:1/{TOLD}?token={TOLD}",
+        "TUNER_CHECKPOINTS": str(folder / "checkpoints"),
         # Meant for other servers of the user's: ours must not open up by them.
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
         "PYTHONPATH": os.pathsep.join(["", os.environ.get("PYTHONPATH", "")]),
         "TMPDIR": str(folder),
     }
+    worker = start_daemon(folder, environment)
     with (folder / "ui.log").open("wb") as log, Path(os.devnull).open() as nothing:
         streams = (nothing.fileno(), log.fileno(), log.fileno())
         words = ("ui", "--port", "0", "--users", str(folder / "users.json"))
@@ -88,9 +102,9 @@ def service(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
         wait_until(lambda: "Ctrl-C" in (folder / "ui.log").read_text() or ui.poll() is not None)
         found = re.search(r"http://127\.0\.0\.1:\d+", (folder / "ui.log").read_text())
         assert found is not None, (folder / "ui.log").read_text()
-        yield Service(folder, found[0], ui, bench, study, search)
+        yield Service(folder, found[0], ui, bench, study, worker)
     finally:
-        for process in (search, ui):
+        for process in (worker, ui):
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         store.close()
@@ -185,15 +199,17 @@ def test_a_phone_scrolls_only_down(service: Service, open_page: OpenPage) -> Non
 
 
 @pytest.mark.slow
-def test_only_the_asked_port_is_open(service: Service) -> None:
+def test_only_the_asked_ports_are_open(service: Service) -> None:
     listening = {
         connection.laddr
         for process in service.processes
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    port = int(service.address.rpartition(":")[2])
-    assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}
+    ports = {int(address.rpartition(":")[2]) for address in (service.address, service.health)}
+    assert {(address.ip, address.port) for address in listening} == {
+        ("127.0.0.1", port) for port in ports
+    }
     sockets = list(service.folder.glob("tuner-ui-*/*.sock"))
     assert {socket.stem for socket in sockets} == {"mlflow", "dashboard"}
     for socket in sockets:  # only their user can go into the folder
@@ -223,6 +239,7 @@ def test_no_secret_is_shown(service: Service) -> None:
             )
         ]
     assert service.study.uuid in served[-2]  # MLflow has answered
+    served += [httpx.get(service.health + path).text for path in ("/health", "/metrics")]
     written = [
         path.read_bytes().decode(errors="replace")
         for path in service.folder.rglob("*")
@@ -240,6 +257,6 @@ def test_a_study_is_stopped_from_the_browser(service: Service, open_page: OpenPa
     page.goto(service.page)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("status").filter(has_text="stop").first).to_be_visible()
-    assert service.search.wait(30) is not None
+    wait_until(lambda: not list_loops(service.bench.store))  # the daemon has left it
     assert 0 < len(service.bench.trials) < TRIALS
     expect(page.get_by_role("button", name="Resume")).to_be_visible()

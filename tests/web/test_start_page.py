@@ -79,7 +79,7 @@ def test_what_it_shows_of_studies(own_store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("baseline", "shown"),
-    [(0.5, "0.7500 +0.2500"), (0.75, "0.7500 ±0"), (1.0, "0.7500 −0.2500")],
+    [(0.5, "0.7500 +0.2500"), (0.75, "0.7500 ±0"), (1.0, "1.0000 ±0")],
 )
 def test_the_best_is_told_against_the_baseline(
     baseline: float, shown: str, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch

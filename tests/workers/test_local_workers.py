@@ -218,3 +218,38 @@ def test_too_many_open_files_is_told_with_the_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(forkserver, "ensure_running", refuse)
     with pytest.raises(WorkerError, match="allow more of them: ulimit -n 1024"):
         warm(EntryPoint("toy_training:open_session"))
+
+
+def test_a_process_that_waits_becomes_a_worker(setup: WorkerSetup) -> None:
+    entry = EntryPoint(TOY.name, TOY.preload, warm_up="toy_training:warm_up")
+    local.keep_ready(entry, 2)
+    waiting = [ready.process.pid for ready in local._ready]
+    try:
+        workers = LocalWorkers(1, entry, setup)
+        workers.start()
+        assert pid(workers) == waiting[0]
+        assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
+        os.kill(pid(workers), signal.SIGKILL)
+        assert next_message(workers) == Lost(-9)
+        assert pid(workers) == waiting[1]
+        workers.close()
+    finally:
+        local.keep_ready(entry, 0)
+    assert not any(psutil.pid_exists(number) for number in waiting if number)
+
+
+def test_processes_start_as_the_share_grows(
+    setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_SURPLUS_S", 0.0)
+    shares = [1]
+    workers = LocalWorkers(3, TOY, setup, share=lambda: shares[0])
+    workers.start()
+    assert len(workers._processes) == 1
+    shares[0] = 3
+    wait_until(workers, lambda: workers.takes(2))
+    shares[0] = 1
+    wait_until(workers, lambda: len(workers._processes) == 1)
+    assert (workers.takes(0), workers.takes(1)) == (True, False)
+    assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
+    workers.close()

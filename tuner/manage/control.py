@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 from tuner.errors import UsageError
+from tuner.manage.watching import describe_idleness
 from tuner.runner import Limits, most_trials, stop_searches
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -139,9 +140,8 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
         return f"{asked}; daemons leave it alone until: {resume}"
     if working:
         return f"goes on: {who}"
-    total = slots.total_slots(store, study) or 100
-    search = command("optimize", name, "--trials", total)
-    return f"may go on; nobody works on it: {search}, or as a service: {command('worker')}"
+    total, daemons = slots.total_slots(store, study), list_daemons(store)
+    return f"may go on; {describe_idleness(study.name, total, daemons)}"
 
 
 def next_command(store: Store, study: StudyRow) -> str:

@@ -140,18 +140,19 @@ def search_study(
     `runner.stopping.Interrupts`. Raises TunerError."""
     options = wanted.options()
     check_is_search(study, "optimize")
-    check_code(study.spec, settings, wanted.data)
     with study_announcer(store, wanted.notify) as announcer:
-        total = slots_wanted(store, study, wanted.trials, wanted.more)
-        stage(f"study {study.name}: {total} trials")
-        options = replace(
-            options,
-            limits=replace(options.limits, trials=total),
-            # Whoever changes the study's total means this search too, unless it asked for a part.
-            follows_total=total >= total_slots(store, study),
-            tracking=options.tracking and may_track(store, tell),
-        )
         try:
+            check_code(study.spec, settings, wanted.data)
+            total = slots_wanted(store, study, wanted.trials, wanted.more)
+            stage(f"study {study.name}: {total} trials")
+            options = replace(
+                options,
+                limits=replace(options.limits, trials=total),
+                # Whoever changes the study's total means this search too, unless it asked for a
+                # part.
+                follows_total=total >= total_slots(store, study),
+                tracking=options.tracking and may_track(store, tell),
+            )
             return optimize(
                 settings,
                 store,

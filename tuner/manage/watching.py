@@ -1,12 +1,12 @@
 """Following a study that runs somewhere: its progress from SQL, as a search shows its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tuner.runner import RunStatus, Watcher
 from tuner.runner.progress import WorkerStatus
 from tuner.storage import Store
-from tuner.storage.daemon_rows import LoopRow
+from tuner.storage.daemon_rows import DaemonRow, LoopRow
 from tuner.storage.running_trials import TrialAtWork
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_progress import ProgressReader, StudyProgress
@@ -84,16 +84,27 @@ def describe_work(study: StudyRow, progress: StudyProgress) -> str:
     name = in_command(study.name)
     if progress.is_done:
         return ""
-    if progress.total == 0:
-        return f"no trials are asked for yet: {command('study', 'set', name, '--trials', 100)}"
     if progress.state is not StudyState.RUNNING:
         return f"{progress.state}; to go on: {command('study', 'resume', name)}"
     if progress.at_work:
         return f"at work: {describe_loops(progress.at_work)}"
-    search = command("optimize", name, "--trials", progress.total)
-    return f"nobody works on it; here: {search}\nor as a service, here or elsewhere: " + command(
-        "worker"
-    )
+    if study.spec.is_comparison:
+        return "nobody works on it; to go on, repeat its compare command"
+    if progress.total == 0:
+        return f"no trials are asked for yet: {command('study', 'set', name, '--trials', 100)}"
+    return describe_idleness(study.name, progress.total, progress.daemons)
+
+
+def describe_idleness(study: str, total: int, daemons: Sequence[DaemonRow]) -> str:
+    """Why nobody works on a study that may go on, and what to do. `daemons`: all there are."""
+    search = command("optimize", in_command(study), "--trials", total or 100)
+    for daemon in daemons:
+        if reason := daemon.skipped.get(study):
+            return f"nobody works on it: {daemon} leaves it alone: {reason}"
+    if takers := [str(daemon) for daemon in daemons if daemon.takes(study)]:
+        return f"it waits for a free process of {'; '.join(takers[:_MOST_NAMED])}"
+    service = command("worker")
+    return f"nobody works on it; here: {search}\nor as a service, here or elsewhere: {service}"
 
 
 def describe_loops(loops: tuple[LoopRow, ...]) -> str:

@@ -8,8 +8,9 @@ import html
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from tuner.errors import NoticeError, UsageError
@@ -17,6 +18,9 @@ from tuner.notices.announcements import Announcement
 from tuner.notices.mail import MailReceiver, parse_mail_address
 from tuner.settings import tuner_version
 from tuner.system.logs import mask_records, remember_address
+
+if TYPE_CHECKING:
+    import httpx
 
 # One request, in seconds: to connect, and from one part of the answer to the next.
 TIMEOUT_S = 5.0
@@ -52,7 +56,7 @@ def _discord_body(announcement: Announcement) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Format:
+class MessageFormat:
     """What a service reads. `hosts`: those whose addresses take it without being told."""
 
     body: Callable[[Announcement], dict[str, Any]]
@@ -61,9 +65,11 @@ class Format:
 
 # By the word before the + of a scheme: slack+https://.
 FORMATS = {
-    "plain": Format(_plain_body),
-    "slack": Format(_slack_body, ("hooks.slack.com", "hooks.slack-gov.com")),
-    "discord": Format(_discord_body, ("discord.com", "discordapp.com", "canary.discord.com")),
+    "plain": MessageFormat(_plain_body),
+    "slack": MessageFormat(_slack_body, ("hooks.slack.com", "hooks.slack-gov.com")),
+    "discord": MessageFormat(
+        _discord_body, ("discord.com", "discordapp.com", "canary.discord.com")
+    ),
 }
 
 
@@ -74,16 +80,26 @@ class WebReceiver:
         self._url, self._body = url, body
         self.name = urlsplit(url).hostname or ""
 
-    def send(self, announcement: Announcement) -> None:
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        """Made once, since reading the certificates takes 50 ms of CPU. No connection is kept: the
+        next announcement may come hours later."""
         import httpx  # here, since most searches tell nobody
 
         mask_records(logging.getLogger("httpx"))
-        headers = {"User-Agent": f"tuner/{tuner_version()}"}
+        return httpx.Client(
+            timeout=TIMEOUT_S,
+            follow_redirects=False,
+            headers={"User-Agent": f"tuner/{tuner_version()}"},
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    def send(self, announcement: Announcement) -> None:
+        import httpx
+
         try:
-            with (
-                httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, headers=headers) as client,
-                client.stream("POST", self._url, json=self._body(announcement)) as response,
-            ):
+            body = self._body(announcement)
+            with self._client.stream("POST", self._url, json=body) as response:
                 status = response.status_code  # what else it answers is not read
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise NoticeError(_reason(error), may_pass=True) from error
@@ -154,10 +170,10 @@ def make_receiver(address: str) -> Receiver:
     return WebReceiver(url, FORMATS[word].body if plus else _format_of(parts).body)
 
 
-def _format_of(parts: SplitResult) -> Format:
+def _format_of(parts: SplitResult) -> MessageFormat:
     """By the host, so that addresses work as Slack and Discord show them."""
-    known = (form for form in FORMATS.values() if parts.hostname in form.hosts)
-    return next(known, FORMATS["plain"])
+    matching = (form for form in FORMATS.values() if parts.hostname in form.hosts)
+    return next(matching, FORMATS["plain"])
 
 
 def _no_address(problem: str) -> UsageError:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tuner.notices import Announcement, Announcer, NoticeKind, announcer
-from tuner.notices.announcer import Later
+from tuner.notices.telling import Later
 from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Watcher
 from tuner.settings import notify_addresses
@@ -18,7 +18,6 @@ from tuner.system.logs import without_secrets
 # Of a study's new bests one is told in this time, and what fails once.
 BEST_EVERY_S = 30.0
 FAILING_EVERY_S = 3600.0
-_FOR_EVER_S = 1e12
 # Whoever ends a search in one of these ways knows it.
 _KNOWN = (StopReason.INTERRUPTED, StopReason.PAUSED, StopReason.DELETED)
 _FAILING = (StopReason.ERRORS, StopReason.STOPPED)
@@ -57,7 +56,7 @@ class _Turns:
             case NoticeKind.DONE:
                 if announcement.trial is not None:
                     notices_told.note_best(self._store, study, announcement.trial)
-                subject, every_s = f"done/{announcement.done}", _FOR_EVER_S
+                subject, every_s = f"done/{announcement.done}", notices_told.FOR_EVER_S
             case NoticeKind.FAILING:
                 digest = hashlib.sha256(announcement.what.encode()).hexdigest()[:32]
                 subject, every_s = f"failing/{digest}", FAILING_EVERY_S

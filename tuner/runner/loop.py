@@ -507,10 +507,13 @@ class Loop:
             self._tell_pause()
 
     def _tell_pause(self) -> None:
-        name = in_command(self._writer.study.study_name)
-        resume = command("study", "resume", name)
-        self._status.note = f"paused; to go on: {resume}" if self._orders.paused else ""
-        self._stage(self._status.note or "the study goes on")
+        if not self._orders.paused:
+            self._status.note = ""
+            self._stage("the study goes on")
+            return
+        resume = command("study", "resume", in_command(self._writer.study.study_name))
+        self._status.note = f"paused; to go on: {resume}"
+        self._stage(f"waiting, because the study is paused (to go on: {resume})")
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

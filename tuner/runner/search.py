@@ -60,7 +60,9 @@ from tuner.workers import EntryPoint, Workers, back_end
 
 logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
-    "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
+    "tuner.training.session:open_session",
+    preload=("tuner.networks", "tuner.training.session", "tuner.training.warming"),
+    warm_up="tuner.training.warming:warm_up",
 )
 # For functions that train by themselves: no TensorFlow, unless the user's file imports it.
 FUNCTIONS = EntryPoint(
@@ -321,11 +323,9 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        try:
-            with self.store.asking_optuna():
-                outcome = self._loop(workers).run()
-        finally:
-            self.stopping.over = True
+        with self.store.asking_optuna():
+            outcome = self._loop(workers).run()
+        self.stopping.over = True
         self.watcher.loop_ended(outcome)
         logger.info(
             "the search ends (%s): %d trials ended, %d put back",

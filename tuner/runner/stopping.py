@@ -97,8 +97,8 @@ def _is_number(value: object) -> bool:
 @dataclass
 class Stopping:
     """Whether to begin more trials, and whether to end those that run. `asked` is set by a signal,
-    `hurried` by a second one: then nothing is waited for. `over`: no trial runs any more, and none
-    will; what is left is to send them to MLflow."""
+    `hurried` by a second one: then nothing is waited for. `over`: the loop has ended, not by an
+    error; what is left is to send its trials to MLflow."""
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)

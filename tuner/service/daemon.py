@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 # A new study is to be noticed within half a second.
 _TICK_S = 0.2
 _RENEW_S = 5.0
+_KEEP_WARM_S = 0.5
+_JOIN_S = 1.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
 # After a failure a study is left alone for so long, and after each further one twice as long.
@@ -93,6 +95,7 @@ class Daemon:
     _leaving: list[StudySearch] = field(default_factory=list)
     _skipped: dict[str, Skipped] = field(default_factory=dict)
     _wanted_at: dict[str, float] = field(default_factory=dict)
+    _ended: threading.Event = field(default_factory=threading.Event)
     _signals: int = 0
     _signal: int | None = None
     _signalled_at: float = -_SAME_S
@@ -111,11 +114,13 @@ class Daemon:
         """Work until a signal comes; then have all trials put back, and return the signal's number.
         A second signal waits for no epoch."""
         self.setup.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: bool(self._signals))
+        warmer = threading.Thread(target=self._keep_warm, name="warmer", daemon=True)
         with self._signals_caught():
+            warmer.start()
             while not self._signals:
                 self._tick()
                 time.sleep(_TICK_S)
-            self._drain()
+            self._drain(warmer)
         return self._signal
 
     @property
@@ -140,7 +145,6 @@ class Daemon:
     # Looking for work
 
     def _tick(self) -> None:
-        self._keep_warm()
         self._collect_ended()
         with self._database_errors_told():
             setup = self.setup
@@ -150,11 +154,17 @@ class Daemon:
         self._ticked_at = time.time()
 
     def _keep_warm(self) -> None:
-        """Have a fork server that has TensorFlow imported."""
-        try:
-            back_end().warm(self.setup.entry or KERAS, self.log)
-        except WorkerError as error:
-            logger.warning("%s", error)
+        """Have a fork server that has TensorFlow imported and, while nothing trains, processes that
+        have computed something. In a thread: at first it takes as long as the import."""
+        entry = self.setup.entry or KERAS
+        while not self._ended.wait(_KEEP_WARM_S):
+            try:
+                back_end().warm(entry, self.log)
+                if not self._searches:
+                    back_end().keep_ready(entry, self.setup.processes)
+            except WorkerError as error:
+                logger.warning("%s", error)
+        back_end().keep_ready(entry, 0)
 
     @contextmanager
     def _database_errors_told(self) -> Iterator[None]:
@@ -172,6 +182,10 @@ class Daemon:
 
     def _takes(self, work: StudyWork) -> bool:
         if self.patterns and not any(fnmatch.fnmatchcase(work.name, p) for p in self.patterns):
+            return False
+        search = self._searches.get(work.uuid)
+        if search is not None and not search.trains:
+            self._shares.leave(work.uuid)
             return False
         skipped = self._skipped.get(work.uuid)
         return skipped is None or time.monotonic() >= skipped.until
@@ -268,8 +282,9 @@ class Daemon:
         if time.monotonic() - self._signalled_at > _SAME_S:
             self._signals, self._signalled_at = self._signals + 1, time.monotonic()
 
-    def _drain(self) -> None:
+    def _drain(self, warmer: threading.Thread) -> None:
         """Have all trials put back, so that the next daemon goes on with them."""
+        self._ended.set()
         searches = [*self._searches.values(), *self._leaving]
         if searches:
             self.setup.tell("ending: waiting for the running epochs, at most 5 s")
@@ -281,6 +296,7 @@ class Daemon:
                 for search in searches:
                     search.hurry()
             time.sleep(0.02)
+        warmer.join(_JOIN_S)  # at the process' end it ends in any case, and with it what it keeps
         with suppress(StorageError):  # the row expires by itself
             daemon_rows.remove(self.setup.store, self.row)
         if any(search.is_alive for search in searches):

@@ -8,7 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -18,6 +24,8 @@ from tuner.storage import Store, daemon_rows, leases, metric_counts
 from tuner.study.ends import TrialEnd
 from tuner.study.study_state import StudyState
 
+# When each counter began says nothing here, and would be a metric more for each.
+disable_created_metrics()
 _COUNTED_FOR_S = 5.0
 _STUDY_STATES = (metric_counts.OPEN, metric_counts.DONE, StudyState.PAUSED, StudyState.STOPPED)
 _TRIAL_STATES = ("waiting", "running", "complete", "pruned", "fail")
@@ -34,7 +42,7 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
-class _Kept:
+class _RecentCounts:
     """The result of a query of the database, for some seconds: several monitors may ask."""
 
     def __init__(self, read: Callable[[], list[Metric]]) -> None:
@@ -105,7 +113,7 @@ class DaemonMetrics(_Page):
             "Time that the loops of all studies were not waiting for workers.",
             registry=registry,
         )
-        self._counted = _Kept(self._count)
+        self._counted = _RecentCounts(self._count)
         registry.register(self)
 
     def watching(self, watcher: Watcher) -> Watcher:
@@ -129,12 +137,12 @@ class DaemonMetrics(_Page):
         yield from self._counted.collect()
 
     def _count(self) -> list[Metric]:
-        found = [_study_counts(self._store)]
+        metrics = [_study_counts(self._store)]
         if self._tracking:
             waiting = metric_counts.count_undelivered(self._store)
             text = "Trials of all studies that have ended and are not in MLflow yet."
-            found.append(_gauge("tuner_deliveries_waiting", text, waiting))
-        return found
+            metrics.append(_gauge("tuner_deliveries_waiting", text, waiting))
+        return metrics
 
 
 class _Counting:
@@ -164,7 +172,7 @@ class PageMetrics(_Page):
             ["code"],
             registry=self.registry,
         )
-        self._counted = _Kept(self._count)
+        self._counted = _RecentCounts(self._count)
         self.registry.register(self)
 
     def answered(self, code: int) -> None:

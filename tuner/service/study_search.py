@@ -90,9 +90,16 @@ class StudySearch:
         return self._thread.is_alive()
 
     @property
+    def trains(self) -> bool:
+        """Whether its loop may have trials."""
+        return self.is_alive and not self._stopping.over
+
+    @property
     def is_over(self) -> bool:
-        """Whether it trains nothing any more. It may still send trials to MLflow."""
-        return self._stopping.over or not self.is_alive
+        """Whether it trains nothing any more, and another search of the study may begin. It may
+        still send trials to MLflow."""
+        has_failed = self._stopping.reason is StopReason.ERRORS
+        return not self.is_alive or (self._stopping.over and not has_failed)
 
     def end(self) -> None:
         """Put back the running trials, after their epochs, and end."""

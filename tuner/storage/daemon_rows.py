@@ -6,6 +6,7 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,6 +40,10 @@ class DaemonRow:
 
     def __str__(self) -> str:
         return f"{self.host} (pid {self.pid})"
+
+    def takes(self, study: str) -> bool:
+        """Whether it takes studies of that name, unless it has a reason to skip one."""
+        return self.patterns is None or any(fnmatchcase(study, each) for each in self.patterns)
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,11 @@ def remove(store: Store, daemon: DaemonRow) -> None:
 def list_daemons(store: Store) -> list[DaemonRow]:
     """The daemons that are alive, oldest first: their row has not expired, and they are not known
     to be dead."""
-    return store.read(_list_daemons)
+    return store.read(read_daemons)
 
 
-def _list_daemons(connection: sa.Connection) -> list[DaemonRow]:
+def read_daemons(connection: sa.Connection) -> list[DaemonRow]:
+    """The same within a transaction."""
     query = sa.select(workers).where(workers.c.expires_at > now(connection.dialect.name))
     rows = connection.execute(query.order_by(workers.c.started_at, workers.c.worker_id)).all()
     return [_daemon(row) for row in rows if not is_process_dead(row.process)]

@@ -219,8 +219,8 @@ workers = sa.Table(
     sa.PrimaryKeyConstraint("worker_id", name="tuner_workers_key"),
 )
 
-# What was announced of a study, so that of several loops one announces it. `subject`: "done",
-# "failing", or "best/N" for trial N.
+# What was announced of a study, and when, so that of several loops one announces it. `subject`:
+# "done/N" of N trials, "failing/HASH" of what fails, "best/N" of trial N, "best" of any of them.
 notices = sa.Table(
     "tuner_notices",
     metadata,

@@ -80,7 +80,7 @@ def _orders_query(dialect: str) -> sa.Select[Any]:
         .select_from(
             loops.join(studies, studies.c.uuid == loops.c.study_uuid).outerjoin(asked, is_asked)
         )
-        .where(loops.c.loop_id == sa.bindparam("a_loop", type_=sa.String))
+        .where(loops.c.loop_id == sa.bindparam("a_loop", type_=sa.String), has_optuna_study())
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import StudyError
-from tuner.storage.daemon_rows import LoopRow, read_loops
+from tuner.storage.daemon_rows import DaemonRow, LoopRow, read_daemons, read_loops
 from tuner.storage.running_trials import TrialAtWork, read_running_trials
 from tuner.storage.schema import attempts, optuna_trials, slot_rows, studies
 from tuner.storage.slots import best_score_in
@@ -31,7 +31,8 @@ class EndedTrial:
 @dataclass(frozen=True)
 class StudyProgress:
     """A study at one moment. `done`: trials that have taken one of its `total` slots. `best`: the
-    best score and its trial's number. `at_work`: the loops that work on it. `ended`: the attempts
+    best score and its trial's number. `at_work`: the loops that work on it; `daemons`: all that
+    might. `ended`: the attempts
     that have ended since it was read last; at first none."""
 
     state: StudyState
@@ -39,6 +40,7 @@ class StudyProgress:
     done: int
     best: tuple[float, int] | None
     at_work: tuple[LoopRow, ...]
+    daemons: tuple[DaemonRow, ...]
     running: tuple[TrialAtWork, ...]
     ended: tuple[EndedTrial, ...]
 
@@ -73,10 +75,15 @@ class ProgressReader:
             ends = self._ends.next(connection, study)
             if study.spec.selects:
                 best = best_score_in(connection, study, study.spec.direction)
-        at_work = tuple(read_loops(connection, study))
-        ended = () if last is None or ends is self._ends else ends.new
         progress = StudyProgress(
-            StudyState.read(row.state), total, done, best, at_work, running, ended
+            state=StudyState.read(row.state),
+            total=total,
+            done=done,
+            best=best,
+            at_work=tuple(read_loops(connection, study)),
+            daemons=tuple(read_daemons(connection)),
+            running=running,
+            ended=() if last is None or ends is self._ends else ends.new,
         )
         return progress, ends
 

@@ -31,7 +31,7 @@ from tuner.storage.schema import (
     trial_params,
 )
 from tuner.storage.studies import StudyRow
-from tuner.storage.trial_filters import Comparison, Term
+from tuner.storage.trial_filters import Operator, Term
 from tuner.storage.trials import param_column
 from tuner.study.ends import TrialEnd
 from tuner.values import Scalar, as_switch, join_names, suggest_names, word
@@ -55,12 +55,12 @@ class TrialColumn:
     def condition(self, term: Term) -> sa.ColumnElement[bool]:
         """Which trials meet a term on this column: of several values one must. Raises
         UsageError."""
-        is_negated = term.comparison is Comparison.NOT_EQUAL
+        is_negated = term.operator is Operator.NOT_EQUAL
         if term.value is None and not self._has_choice(term.text):
             is_missing = sa.and_(*(value.is_(None) for value in self.values))
             return sa.not_(is_missing) if is_negated else is_missing
-        comparison = Comparison.EQUAL if is_negated else term.comparison
-        meets = self._meets(Term(term.name, comparison, term.value, term.text))
+        met_by = Operator.EQUAL if is_negated else term.operator
+        meets = self._meets(Term(term.name, met_by, term.value, term.text))
         return sa.not_(meets) if is_negated else meets
 
     def _has_choice(self, text: str) -> bool:
@@ -69,7 +69,7 @@ class TrialColumn:
     def _meets(self, term: Term) -> sa.ColumnElement[bool]:
         if self.choices is None:
             number = self._number(term)
-            compared = [term.comparison.function(value, number) for value in self.values]
+            compared = [term.operator.function(value, number) for value in self.values]
         else:
             positions = self._positions(term)
             compared = [value.in_(positions) for value in self.values]
@@ -86,10 +86,10 @@ class TrialColumn:
         them, and for an order among words."""
         choices = self.choices or ()
         wanted = term.text if term.value is None else term.value
-        if term.comparison.is_order:
+        if term.operator.is_order:
             if not isinstance(wanted, int | float) or not all(map(_is_number, choices)):
                 raise UsageError(f"{term}: {self.name} has words, so only = and != can compare it")
-            compare = term.comparison.function
+            compare = term.operator.function
             return [place for place, choice in enumerate(choices) if compare(choice, wanted)]
         for meant in (wanted, as_switch(wanted), term.text):
             places = [p for p, choice in enumerate(choices) if equal_values(meant, choice)]

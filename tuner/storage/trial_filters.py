@@ -24,7 +24,7 @@ _NONE = "none"
 _SHOWN_CHARACTERS = 40
 
 
-class Comparison(StrEnum):
+class Operator(StrEnum):
     """How a trial's value is compared with the one of a term."""
 
     EQUAL = "="
@@ -42,16 +42,16 @@ class Comparison(StrEnum):
     @property
     def is_order(self) -> bool:
         """Whether it needs values that can be put in order."""
-        return self not in (Comparison.EQUAL, Comparison.NOT_EQUAL)
+        return self not in (Operator.EQUAL, Operator.NOT_EQUAL)
 
 
-_FUNCTIONS: dict[Comparison, Callable[[Any, Any], Any]] = {
-    Comparison.EQUAL: operator.eq,
-    Comparison.NOT_EQUAL: operator.ne,
-    Comparison.LESS: operator.lt,
-    Comparison.AT_MOST: operator.le,
-    Comparison.GREATER: operator.gt,
-    Comparison.AT_LEAST: operator.ge,
+_FUNCTIONS: dict[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.NOT_EQUAL: operator.ne,
+    Operator.LESS: operator.lt,
+    Operator.AT_MOST: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.AT_LEAST: operator.ge,
 }
 
 
@@ -61,12 +61,12 @@ class Term:
     `text` has as it was typed."""
 
     name: str
-    comparison: Comparison
+    operator: Operator
     value: Scalar | None
     text: str
 
     def __str__(self) -> str:
-        return f"{word(self.name)}{self.comparison}{self.text}"
+        return f"{word(self.name)}{self.operator}{self.text}"
 
 
 def parse_filter(text: str) -> list[Term]:
@@ -82,11 +82,11 @@ def parse_filter(text: str) -> list[Term]:
                 "blanks"
             )
         name, sign, value = match.groups()
-        comparison = Comparison("=" if sign == "==" else sign)
+        its_operator = Operator("=" if sign == "==" else sign)
         parsed = None if value == _NONE else parse_word(value)
-        if parsed is None and comparison.is_order:
+        if parsed is None and its_operator.is_order:
             raise UsageError(f"{name}{sign}{value}: nothing is less or more than {value}")
-        terms.append(Term(str(parse_name(name)), comparison, parsed, value))
+        terms.append(Term(str(parse_name(name)), its_operator, parsed, value))
         position = match.end()
     return terms
 

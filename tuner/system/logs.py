@@ -270,9 +270,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": without_secrets(record.getMessage()),
         }
-        known = (_facts.get() or {}) | record.__dict__
+        facts = (_facts.get() or {}) | record.__dict__
         for name in _FACTS:
-            if (value := known.get(name)) is not None:
+            if (value := facts.get(name)) is not None:
                 fields[name] = without_secrets(value) if isinstance(value, str) else value
         if record.exc_info and record.exc_info[0] is not None:
             fields["exception"] = without_secrets(self.formatException(record.exc_info))

@@ -18,8 +18,10 @@ from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.study_control import stop_trial
 from tuner.storage.trials import retry
 from tuner.study.study_state import StudyState
+from tuner.system.names import printable
 from tuner.values import shown
 from tuner.web.page_rendering import redirect
+from tuner.web.parts import part
 from tuner.web.trial_table import Opened
 
 router = APIRouter()
@@ -93,6 +95,14 @@ TRIAL_ACTIONS: dict[str, TrialAction] = {
     "retry": _retry,
     "stop": _stop_trial,
 }
+
+
+@router.get("/studies/{uuid}/actions")
+def show_actions(request: Request, opened: Opened) -> Response:
+    """The buttons that suit the study as it is now."""
+    _, study = opened
+    heading = f"Change study {printable(study.name)}"
+    return part(request, "study_actions.html", heading, study=study)
 
 
 @router.post("/studies/{uuid}/actions/{name}")

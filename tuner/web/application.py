@@ -82,9 +82,7 @@ def make_application(setup: WebSetup) -> FastAPI:
     # The last one added sees a request first.
     app.add_middleware(SessionMiddleware, sessions=site.sessions, cookie=site.cookies)
     hosts = HostRule(setup.host, setup.port, setup.scheme, setup.names)
-    app.add_middleware(
-        CheckRequests, hosts=hosts, secure=setup.secure, answered=site.metrics.answered
-    )
+    app.add_middleware(CheckRequests, hosts=hosts, answered=site.metrics.answered)
     return app
 
 

@@ -11,7 +11,7 @@ router = APIRouter()
 closed_router = APIRouter()
 
 
-@router.get("/health")
+@router.api_route("/health", methods=["GET", "HEAD"])
 def show_health(request: Request) -> Response:
     """200 while the database answers, and before there is one; else 503. Needs no login, and says
     no more than that."""

@@ -33,7 +33,7 @@ _END_S = 5.0
 
 
 @dataclass
-class Promotion:
+class PromotionRun:
     """One run of `tuner promote`. `lines`: what it has said so far."""
 
     trial: int
@@ -56,20 +56,20 @@ class Promotion:
         self.process.wait()
 
 
-class Promotions:
+class PromotionRuns:
     """The latest promotion of each study. They end with the server; the same promotion goes on
     with the network that was trained."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, Promotion] = {}
+        self._latest: dict[str, PromotionRun] = {}
         self._lock = threading.Lock()
 
-    def of(self, study: StudyRow) -> Promotion | None:
+    def of(self, study: StudyRow) -> PromotionRun | None:
         return self._latest.get(study.uuid)
 
     def start(
         self, settings: Settings, study: StudyRow, trial: int, name: str, replaces: bool
-    ) -> Promotion:
+    ) -> PromotionRun:
         """Raises StudyError while another promotion of the study runs."""
         with self._lock:
             latest = self._latest.get(study.uuid)
@@ -85,7 +85,7 @@ class Promotions:
                 errors="replace",
                 start_new_session=True,
             )
-            promotion = self._latest[study.uuid] = Promotion(trial, process)
+            promotion = self._latest[study.uuid] = PromotionRun(trial, process)
         threading.Thread(target=promotion.read, daemon=True).start()
         return promotion
 
@@ -118,11 +118,11 @@ async def _promoting(app: FastAPI) -> AsyncIterator[None]:
         promotions_of(app).close()
 
 
-def promotions_of(app: FastAPI) -> Promotions:
+def promotions_of(app: FastAPI) -> PromotionRuns:
     """The application's promotions."""
     if not hasattr(app.state, "promotions"):
-        app.state.promotions = Promotions()
-    promotions: Promotions = app.state.promotions
+        app.state.promotions = PromotionRuns()
+    promotions: PromotionRuns = app.state.promotions
     return promotions
 
 

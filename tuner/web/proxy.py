@@ -290,10 +290,10 @@ def refused(request: Request, tool: Tool, status: int, line: str) -> Response:
 
 
 def not_ready(request: Request, tool: Tool, problem: NotReady) -> Response:
-    """The same of a server that cannot answer; a page is loaded again while it starts, and is no
-    error then."""
-    soon = problem.is_starting and wants_page(request)
-    status = HTTPStatus.ACCEPTED if soon else HTTPStatus.SERVICE_UNAVAILABLE
+    """The same of a server that cannot answer; a page is loaded again while it starts."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if wants_page(request) and (problem.is_starting or problem.is_empty):
+        status = HTTPStatus.ACCEPTED  # to a browser's console, any other would be an error
     response = refused(request, tool, status, problem.line)
     if problem.is_starting:
         response.headers["refresh"] = "1"

@@ -217,8 +217,8 @@ def _listening(wish: Wish) -> socket.socket:
     if not 0 <= wish.port <= _LAST_PORT:
         raise UsageError(f"--port must be from 0 to {_LAST_PORT}, got {wish.port}")
     try:
-        found = socket.getaddrinfo(wish.host, wish.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(wish.host, wish.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"--host {wish.host} is no address of this machine") from error
     listener = socket.socket(family, kind, protocol)

@@ -28,13 +28,14 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Shown:
-    """A study as the table shows it. `gain`: its best score less its baseline's, with a sign."""
+    """A study as the table shows it. `gain`: its best score less its baseline's, with a sign; ""
+    where it has none."""
 
     line: StudyLine
     name: str
     badge: str
+    best: float | None = None
     gain: str = ""
-    is_better: bool = False
 
 
 @router.get("/")
@@ -93,13 +94,14 @@ def _shown(request: Request, store: Store, line: StudyLine) -> Shown:
     name = printable(line.study.name)
     if line.damage or line.facts is None or line.best is None:
         return Shown(line, name, badge)
-    baseline = _baseline(request, store, line)
+    direction, baseline = line.facts.direction, _baseline(request, store, line)
     if baseline is None:
-        return Shown(line, name, badge)
-    gain, direction = line.best - baseline, line.facts.direction
+        return Shown(line, name, badge, line.best)
+    # Read later than the line, the baseline may have ended since; it is one of the trials.
+    best = min(line.best, baseline, key=lambda score: rank(score, direction))
+    gain = best - baseline
     sign = "±" if gain == 0 else "+" if gain > 0 else "−"
-    is_better = rank(line.best, direction) < rank(baseline, direction)
-    return Shown(line, name, badge, sign + format_number(abs(gain)), is_better)
+    return Shown(line, name, badge, best, sign + format_number(abs(gain)))
 
 
 def _baseline(request: Request, store: Store, line: StudyLine) -> float | None:

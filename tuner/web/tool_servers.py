@@ -25,6 +25,8 @@ from typing import Protocol
 import httpx
 
 from tuner.settings import MlflowLogin, Settings, mlflow_login, server_environment
+from tuner.storage import exists
+from tuner.storage.studies import how_to_create
 from tuner.system.locations import sqlite_file
 from tuner.system.logs import last_line, remember_values, without_secrets
 from tuner.system.temporary_folders import OwnFolder
@@ -41,10 +43,12 @@ _TIMEOUTS = httpx.Timeout(10.0, read=120.0)
 
 @dataclass(frozen=True)
 class NotReady:
-    """Why a tool cannot answer, in one line. `is_starting`: it soon can."""
+    """Why a tool cannot answer, in one line. `is_starting`: it soon can. `is_empty`: it has nothing
+    to show yet, which is no error."""
 
     line: str
     is_starting: bool = False
+    is_empty: bool = False
 
 
 class ToolServer(Protocol):
@@ -82,32 +86,48 @@ class LocalServer:
         self._socket, self._log = folder / f"{tool}.sock", folder / f"{tool}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: httpx.AsyncClient | None = None
-        self._started = -_RESTART_S
+        self._ended: float | None = None
         self._lock = threading.Lock()
 
     def open(self) -> httpx.AsyncClient | NotReady:
         with self._lock:
             if self._process is None and (missing := self._missing()) is not None:
-                return NotReady(missing)
-            if self._process is None or self._process.poll() is not None:
-                problem = self._start()
-                return problem or NotReady(f"{self._name} is starting", is_starting=True)
+                return NotReady(missing, is_empty=True)
+            if self._process is not None and self._process.poll() is not None:
+                if (problem := self._has_ended(self._process)) is not None:
+                    return problem
+                self._process = None
+            if self._process is None:
+                return self._start() or self._starting()
             if not self._answers():
-                return NotReady(f"{self._name} is starting", is_starting=True)
+                return self._starting()
             if self._client is None:
                 transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
                 self._client = _client(transport)
             return self._client
 
+    def _starting(self) -> NotReady:
+        line = f"{self._name} is starting; its page comes by itself"
+        return NotReady(line, is_starting=True)
+
+    def _has_ended(self, process: subprocess.Popen[bytes]) -> NotReady | None:
+        """Why it has ended; after some seconds None, and it is started again."""
+        now = time.monotonic()
+        if self._ended is None:
+            self._ended = now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it has started
+        if now - self._ended >= _RESTART_S:
+            self._ended, self._client = None, None
+            return None
+        reason = last_line(self._log)
+        why = f": {reason}" if reason else f" with exit code {process.returncode}"
+        return NotReady(f"{self._name} has ended{why}; it is started again in some seconds")
+
     def _start(self) -> NotReady | None:
-        """Start the process, unless it has just ended."""
-        if self._process is not None and time.monotonic() - self._started < _RESTART_S:
-            reason = last_line(self._log)
-            why = f": {reason}" if reason else f" with exit code {self._process.returncode}"
-            return NotReady(f"{self._name} has ended{why}; it is started again in some seconds")
+        """Start the process. Where it cannot be, why."""
         if len(os.fsencode(self._socket)) >= _LONGEST_PATH:
             return NotReady(f"{self._name} needs a shorter temporary folder: set TMPDIR=/tmp")
-        self._started = time.monotonic()
         self._socket.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "tuner.web.tool_process"]
         with self._log.open("wb") as log:
@@ -221,7 +241,11 @@ class ToolServers:
         self._folder = OwnFolder("tuner-ui-")
         folder, environment = Path(self._folder.name), server_environment(settings, [_HOST])
         self.dashboard: ToolServer = LocalServer(
-            "the Optuna dashboard", "dashboard", environment, folder
+            "the Optuna dashboard",
+            "dashboard",
+            environment,
+            folder,
+            lambda: None if exists(settings.storage) else f"no study yet; {how_to_create()}",
         )
         self.mlflow: ToolServer = _mlflow(settings, environment, folder)
 

@@ -72,7 +72,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     text: str
     is_number: bool
 
@@ -84,7 +84,7 @@ class TableLine:
     number: int | None
     state: str
     tone: str
-    cells: list[Cell]
+    cells: list[TableCell]
 
 
 @router.get("/studies/{uuid}/trials")
@@ -162,16 +162,18 @@ def _line(trial: TrialRow, trials: TrialPage) -> TableLine:
         state=state.replace("_", " "),
         tone=state_tone(trial),
         cells=[
-            _measured(name, value) if place < measured else Cell(format_value(value), False)
+            _measured(name, value) if place < measured else TableCell(format_value(value), False)
             for place, (name, value) in enumerate(values, start=2)
         ],
     )
 
 
-def _measured(name: str, value: Any) -> Cell:
+def _measured(name: str, value: Any) -> TableCell:
     if name == "seconds" and value is not None:
-        return Cell(f"{value:,.1f}", True)
-    return Cell(format_number(value) if isinstance(value, float) else format_value(value), True)
+        return TableCell(f"{value:,.1f}", True)
+    return TableCell(
+        format_number(value) if isinstance(value, float) else format_value(value), True
+    )
 
 
 def state_tone(trial: TrialRow) -> str:

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from tuner.study.messages import Failed, Message, Reply, Tell, TrialRequest, WorkerSetup
 
@@ -20,15 +20,25 @@ BACK_ENDS = {"local": "tuner.workers.local"}
 class EntryPoint:
     """Where training begins, named by string: the loop imports no TensorFlow. `name`:
     "package.module:function", a function that takes a WorkerSetup and returns a Session. `preload`:
-    the slow modules it needs, imported once for all workers."""
+    the slow modules it needs, imported once for all workers. `warm_up`: a function, named alike,
+    for what a process can do before it has a setup, on a machine without a GPU; "" for nothing."""
 
     name: str
     preload: tuple[str, ...] = ()
+    warm_up: str = ""
 
     def load(self) -> "Opener":
         """The function. Raises ImportError and AttributeError."""
-        module, _, function = self.name.partition(":")
-        return cast(Opener, getattr(importlib.import_module(module), function))
+        return cast(Opener, _function(self.name))
+
+    def load_warm_up(self) -> Callable[[], None]:
+        """The same for `warm_up`."""
+        return cast(Callable[[], None], _function(self.warm_up))
+
+
+def _function(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 class Opener(Protocol):
@@ -121,6 +131,12 @@ class BackEnd(Protocol):
     def warm(self, entry: EntryPoint, log: Path | None = None) -> None:
         """Begin with what takes long, importing `entry.preload`, while the caller does something
         else. Raises WorkerError."""
+        ...
+
+    def keep_ready(self, entry: EntryPoint, processes: int) -> None:
+        """Have so many processes run `entry.warm_up`, and wait for the next workers to need them; 0
+        ends those that wait. A kind of worker that has nothing to gain does nothing. Raises
+        WorkerError."""
         ...
 
     def open_workers(

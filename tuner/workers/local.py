@@ -53,7 +53,7 @@ from tuner.system.machine import (
 from tuner.system.names import command
 from tuner.system.temporary_folders import lock_folder, own_servers_folder
 from tuner.workers.base import EntryPoint
-from tuner.workers.worker import worker_main
+from tuner.workers.worker import ready_main, worker_main
 
 logger = logging.getLogger(__name__)
 
@@ -213,6 +213,78 @@ def _leave_gpu(gpu: int | None) -> None:
             _on_gpu[gpu] -= 1
 
 
+@dataclass
+class _Ready:
+    """A process that waits to become a worker."""
+
+    entry: EntryPoint
+    process: ForkServerProcess
+    connection: Connection
+    lifeline: Connection
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(5)
+        self.connection.close()
+        self.lifeline.close()
+
+
+_ready: list[_Ready] = []
+
+
+def keep_ready(entry: EntryPoint, processes: int) -> None:
+    """See `base.BackEnd.keep_ready`. With a GPU nothing is gained: which one a process takes is
+    known once it is needed."""
+    with _starting:
+        for each in [each for each in _ready if not each.process.is_alive()]:
+            _ready.remove(each)
+        while len(_ready) > processes:
+            _ready.pop().end()
+        while entry.warm_up and not gpus() and len(_ready) < processes:
+            _ready.append(_begin_ready(entry))
+
+
+def _begin_ready(entry: EntryPoint) -> _Ready:
+    """Raises WorkerError."""
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    their_lifeline, our_lifeline = context.Pipe(duplex=False)
+    process = context.Process(
+        target=ready_main, args=(entry, theirs, their_lifeline), name="tuner-ready", daemon=True
+    )
+    try:
+        _start(process, entry, None)
+    except (EOFError, OSError) as error:
+        raise WorkerError(_why_not_started(error)) from error
+    finally:
+        theirs.close()
+        their_lifeline.close()
+    return _Ready(entry, process, ours, our_lifeline)
+
+
+def _start(process: ForkServerProcess, entry: EntryPoint, log: Path | None) -> None:
+    """Have the fork server start a process. Raises EOFError and OSError."""
+    with _starting:
+        if not _has_server():
+            _start_server(entry, log)
+        with libraries_first(), _no_main_module():
+            process.start()
+        # Before it starts another one, multiprocessing asks each process that it knows how it
+        # ended, and only one thread may ask.
+        multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+
+
+def _take_ready(entry: EntryPoint, message: object) -> _Ready | None:
+    """A process that waits and has been given the message; None where there is none."""
+    with _starting:
+        for each in [each for each in _ready if each.entry == entry]:
+            _ready.remove(each)
+            with contextlib.suppress(OSError):
+                each.connection.send(message)
+                return each
+    return None
+
+
 def _kill(processes: list[_Process]) -> None:
     """With all that a user's function has started in them."""
     end_with_children(each.process.pid for each in processes if each.process.pid is not None)
@@ -264,6 +336,10 @@ class LocalWorkers:
             self._processes.pop().end()
 
     def _spawn(self, number: int) -> _Process:
+        if self.lanes == 1 and not self._gpus:
+            ready = _take_ready(self._entry, (self._setup, self._log_file))
+            if ready is not None:
+                return _Process(ready.process, [ready.connection], ready.lifeline)
         pipes = [self._context.Pipe() for _ in range(self.lanes)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
         gpu = _take_gpu(self._gpus)
@@ -291,14 +367,7 @@ class LocalWorkers:
         deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with _starting:
-                    if not _has_server():
-                        _start_server(self._entry, self._log_file)
-                    with libraries_first(), _no_main_module():
-                        started.start()
-                    # Before it starts another one, multiprocessing asks each process that it knows
-                    # how it ended, and only one thread may ask.
-                    multiprocessing.process._children.discard(started)  # type: ignore[attr-defined]
+                _start(started, self._entry, self._log_file)
                 return
             except (EOFError, OSError) as error:
                 if time.monotonic() >= deadline:

@@ -113,10 +113,31 @@ def worker_main(
     """Serve each of the connections, one a lane, until the loop is gone. The limit of memory is for
     the whole process, however many trials it trains. `log`: the file for what it prints; without
     one it goes where the fork server's goes, which several searches may share."""
+    _outlive(lifeline)
+    _serve_all(entry, setup, connections, log)
+
+
+def ready_main(entry: EntryPoint, connection: Connection, lifeline: Connection) -> None:
+    """Warm up, then wait to become a worker: the connection brings the setup and the log."""
+    _outlive(lifeline)
+    with contextlib.suppress(Exception):  # where it fails, the session says why
+        entry.load_warm_up()()
+    with contextlib.suppress(*_CLOSED):
+        setup, log = connection.recv()
+        _serve_all(entry, setup, [connection], log)
+
+
+def _outlive(lifeline: Connection) -> None:
+    """End with the loop, and only with it."""
     _outlive_signals()
+    _start_thread(_end_with_loop, lifeline)
+
+
+def _serve_all(
+    entry: EntryPoint, setup: WorkerSetup, connections: list[Connection], log: Path | None
+) -> None:
     if log is not None:
         move_output_to(log)
-    _start_thread(_end_with_loop, lifeline)
     load_settings()  # the environment's passwords are known from here on
     mask_output()  # a network of the user's may print
     set_log_format(setup.log_format)

@@ -31,7 +31,8 @@ _POLICY = {
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
 }
-# A route that sets one of these itself keeps its own.
+# A route that sets one of these itself keeps its own. No Strict-Transport-Security: it would hold
+# for all ports of the host, and so for programs that speak no TLS.
 _HEADERS = {
     "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "cache-control": "no-store",
@@ -39,11 +40,9 @@ _HEADERS = {
     "x-frame-options": "DENY",
     # Not no-referrer: browsers would send "Origin: null" with our own forms.
     "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-_TRANSPORT = "max-age=31536000"
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +107,10 @@ class CheckRequests:
     gives every answer its headers, and reports what a route did not expect in one line.
     `answered` is told each status."""
 
-    def __init__(
-        self, app: ASGIApp, hosts: HostRule, secure: bool, answered: Callable[[int], None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, hosts: HostRule, answered: Callable[[int], None]) -> None:
         self._app = app
         self._answered = answered
         self._hosts = hosts
-        self._headers = _HEADERS | ({"strict-transport-security": _TRANSPORT} if secure else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,7 +125,7 @@ class CheckRequests:
                 started = True
                 self._answered(message["status"])
                 headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
+                for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

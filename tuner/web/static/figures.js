@@ -142,6 +142,8 @@
       library.purge(panels.lastElementChild);
       panels.lastElementChild.remove();
     }
+    // All of them first: Plotly takes the width that a panel has beside the others.
+    figure.panels.forEach((_, place) => panelAt(panels, place));
     for (const [place, panel] of figure.panels.entries()) {
       await drawPanel(panelAt(panels, place), panel, library);
     }

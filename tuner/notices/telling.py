@@ -67,8 +67,8 @@ class Announcer:
                 post.start()
 
     def tell(self, announcement: Announcement) -> None:
-        """Never blocks. Of a study's new bests that wait only the last one is told, and none once
-        the study is done: that says the best too."""
+        """Never blocks. Of a study's new bests that wait only the last one is told, and none where
+        another announcement says the best too."""
         if self.is_silent:
             return
         with self._changed:
@@ -76,7 +76,7 @@ class Announcer:
             key = (announcement.uuid, announcement.kind, announcement.what)
             due, _ = self._waiting.get(key, (0.0, None))
             self._waiting[key] = (due, announcement)
-            if announcement.kind is not NoticeKind.BEST:
+            if announcement.kind is not NoticeKind.BEST and announcement.score is not None:
                 self._waiting.pop(best, None)
             self._changed.notify()
 
@@ -151,9 +151,9 @@ class _Post:
     def put(self, announcement: Announcement) -> None:
         with self._changed:
             if announcement.kind is NoticeKind.BEST:
-                kept = [each for each in self._queue if not _is_older_best(each, announcement)]
+                others = [each for each in self._queue if not _is_older_best(each, announcement)]
                 self._queue.clear()
-                self._queue.extend(kept)
+                self._queue.extend(others)
             self._queue.append(announcement)
             self._changed.notify()
 
