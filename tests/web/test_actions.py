@@ -121,8 +121,9 @@ def test_a_trial_is_tried_again_and_one_that_runs_is_stopped(
 
 
 def test_a_promotion_runs_in_a_process_and_its_failure_is_shown(
-    client: Any, store: Store, study: StudyRow
+    client: Any, store: Store, study: StudyRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # no code is trusted
     complete = next(each for each in list_trials(store, study) if each.state == "COMPLETE")
     path = f"/studies/{study.uuid}/trials/{complete.number}/promote"
     assert "the test split is read" in client.get(path).text
