@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tuner.errors import TunerError
 from tuner.manage.carried_code import UntrustedCode
@@ -54,7 +54,8 @@ _ASKED_TO_END = (
 class SearchSetup:
     """What all searches of a daemon have in common. `store`: the daemon's own; each search opens
     another one. `tell`: gets a line for each thing that happens. `announcer`, `metrics`: are
-    told of new bests and ends, and count them. `entry`: None for what each study needs."""
+    told of new bests and ends, and count them. `entry`: None for what each study needs. `options`:
+    of each search, besides what the daemon decides."""
 
     settings: Settings
     store: Store
@@ -65,6 +66,7 @@ class SearchSetup:
     announcer: Announcer = field(default_factory=Announcer)
     metrics: DaemonMetrics | None = None
     entry: EntryPoint | None = None
+    options: SearchOptions = SearchOptions(Limits(trials=0))
 
 
 class StudySearch:
@@ -74,6 +76,8 @@ class StudySearch:
     def __init__(self, setup: SearchSetup, work: StudyWork, shares: ProcessShares) -> None:
         self.name, self.uuid = work.name, work.uuid
         self.problem: str | None = None
+        # Whether its announcer was told of the problem.
+        self.is_announced = False
         self.ended_trials = 0
         self.started_at = time.monotonic()
         self._setup, self._shares = setup, shares
@@ -138,7 +142,8 @@ class StudySearch:
             setup.settings,
             store,
             study,
-            SearchOptions(
+            replace(
+                setup.options,
                 limits=self._stopping.limits,
                 workers=setup.processes,
                 tracking=tracks,
@@ -163,6 +168,7 @@ class StudySearch:
         """Say how it ended."""
         if outcome.reason is StopReason.ERRORS:
             self.problem = f"three trials in a row failed; {describe_failure(study, outcome)}"
+            self.is_announced = True
         elif outcome.reason is not None and outcome.reason not in _ASKED_TO_END:
             self.problem = f"its search has ended: {outcome.reason}"
         status = outcome.status
