@@ -77,7 +77,7 @@ def show_study(study: OpenedStudy, request: Request) -> Response:
         plotly=plotly_address(),
         in_mlflow=tool_links.study_in_mlflow(row.uuid),
         in_dashboard=tool_links.study_in_dashboard(row.uuid),
-        **_now(request, store, row),
+        **_now(request, store, row, at_once=True),
     )
 
 
