@@ -25,6 +25,25 @@ ROWS = pytest.StashKey[list[Row]]()
 MEASURES = pytest.StashKey[list[tuple[str, str]]]()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `daemons` are run with daemons too, in place of foreground searches; in a soak,
+    all those that may."""
+    if "by_daemon" in metafunc.fixturenames:
+        also = metafunc.definition.get_closest_marker("daemons") is not None
+        soaks = metafunc.config.getoption("--soak")
+        choices = [False, True] if also or soaks else [False]
+        metafunc.parametrize(
+            "by_daemon", choices, indirect=True, ids=["", "daemon"][: len(choices)]
+        )
+
+
+@pytest.fixture
+def by_daemon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether daemons search in place of foreground searches."""
+    monkeypatch.setattr(Bench, "by_daemon", request.param)
+    return bool(request.param)
+
+
 @pytest.fixture
 def times(request: pytest.FixtureRequest) -> int:
     """How often: `@pytest.mark.times(ci, soak)`."""

@@ -41,7 +41,10 @@ def on_postgres(tmp_path: Path, durable: Postgres) -> Iterator[Bench]:
 
 
 @pytest.mark.times(2, 20)
-def test_restarts(on_postgres: Bench, durable: Postgres, times: int, check: Check) -> None:
+@pytest.mark.daemons
+def test_restarts(
+    on_postgres: Bench, durable: Postgres, times: int, check: Check, by_daemon: bool
+) -> None:
     bench = on_postgres
     bench.create(SLOWLY)
     trials = 12 * times
@@ -54,12 +57,15 @@ def test_restarts(on_postgres: Bench, durable: Postgres, times: int, check: Chec
         time.sleep(2.0)
     said = [finish(loop, 200) for loop in loops]
     assert all(line.startswith("None") for line in said), "\n".join(said)
-    check(bench, trials, "PostgreSQL stopped (fast, immediate) under 2 loops", times)
+    who = "daemons" if by_daemon else "loops"
+    check(bench, trials, f"PostgreSQL stopped (fast, immediate) under 2 {who}", times)
     assert not ends(bench)["lost"]
 
 
 @pytest.mark.times(5, 200)
-def test_connections_cut(on_postgres: Bench, durable: Postgres, times: int, check: Check) -> None:
+def test_connections_cut(
+    on_postgres: Bench, durable: Postgres, times: int, check: Check, by_daemon: bool
+) -> None:
     bench, chance = on_postgres, random.Random(4)
     bench.create(SLOWLY | {"pace": 0.05})
     trials = 6 + 3 * times
@@ -72,13 +78,13 @@ def test_connections_cut(on_postgres: Bench, durable: Postgres, times: int, chec
         time.sleep(chance.uniform(0.05, 0.4))
     said = [finish(loop, 200) for loop in loops]
     assert all(line.startswith("None") for line in said), "\n".join(said)
-    check(bench, trials, "connections cut by the server", cuts)
+    check(bench, trials, f"connections cut by the server{', daemons' if by_daemon else ''}", cuts)
     assert cuts == times
 
 
 @pytest.mark.times(5, 200)
 def test_cut_right_after_commit(
-    on_postgres: Bench, durable: Postgres, times: int, check: Check
+    on_postgres: Bench, durable: Postgres, times: int, check: Check, by_daemon: bool
 ) -> None:
     bench = on_postgres
     bench.create({"epochs": 4})
@@ -96,7 +102,8 @@ def test_cut_right_after_commit(
     finally:
         cutter.close()
         shutil.rmtree(folder)
-    check(bench, trials, "connections cut right after COMMIT", cutter.cuts)
+    who = ", daemons" if by_daemon else ""
+    check(bench, trials, f"connections cut right after COMMIT{who}", cutter.cuts)
     assert not set(ends(bench)) & {"lost", "worker_lost"}
 
 

@@ -20,8 +20,17 @@ OFTEN = {"checkpoint_every_s": 0.0}
 Check = Callable[..., None]
 
 
+def fewer(times: int, by_daemon: bool) -> int:
+    """How often outside of a soak, where foreground searches have shown most of it."""
+    return min(times, 3) if by_daemon and times < 20 else times
+
+
+def searched_by(by_daemon: bool) -> str:
+    return ", daemons" if by_daemon else ""
+
+
 @pytest.mark.times(3, 200)
-def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
+def test_workers_killed(tracked_bench: Bench, times: int, check: Check, by_daemon: bool) -> None:
     bench, chance = tracked_bench, random.Random(1)
     trials = 8 + times
     bench.create(SLOWLY | {"pace": 0.3})
@@ -34,13 +43,15 @@ def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
     said = finish(loop, 300)
     assert said.startswith(f"None done_here={trials}"), said
     assert killed >= min(times, 3)
-    check(bench, trials, "a worker killed in mid-trial", killed)
+    check(bench, trials, f"a worker killed in mid-trial{searched_by(by_daemon)}", killed)
     assert ends(bench)["worker_lost"] > 0
 
 
 @pytest.mark.times(4, 100)
-def test_loops_killed(tracked_bench: Bench, times: int, check: Check) -> None:
+@pytest.mark.daemons
+def test_loops_killed(tracked_bench: Bench, times: int, check: Check, by_daemon: bool) -> None:
     bench, chance = tracked_bench, random.Random(2)
+    times = fewer(times, by_daemon)
     trials = 6 + times
     bench.create(SLOWLY)
     for _ in range(times):
@@ -52,16 +63,18 @@ def test_loops_killed(tracked_bench: Bench, times: int, check: Check) -> None:
         wait_until(lambda family=family: victims.gone(family), timeout_s=10)  # type: ignore[misc]
     said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
     assert said.startswith("None"), said
-    check(bench, trials, "the loop killed at a random moment", times)
+    check(bench, trials, f"the loop killed at a random moment{searched_by(by_daemon)}", times)
 
 
 @pytest.mark.times(10, 500)
-def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
+@pytest.mark.daemons
+def test_signals(tracked_bench: Bench, times: int, check: Check, by_daemon: bool) -> None:
     bench, chance = tracked_bench, random.Random(3)
+    times = fewer(times, by_daemon)
     trials = 4 + times // 2
     bench.create(SLOWLY)
     for number in range(times):
-        loop = bench.start(trials, workers=2, asked=OFTEN, fresh=number % 4 < 2)
+        loop = bench.start(trials, workers=2, asked=OFTEN, fresh=number % 4 < 2 and not by_daemon)
         time.sleep(chance.uniform(0.0, 3.0))
         family = victims.family(loop)
         loop.send_signal(signal.SIGINT if number % 2 else signal.SIGTERM)
@@ -71,11 +84,15 @@ def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
         assert "claimed" not in bench.slots
     said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
     assert said.startswith("None"), said
-    check(bench, trials, "SIGINT or SIGTERM at a random millisecond", times)
+    fault = f"SIGINT or SIGTERM at a random millisecond{searched_by(by_daemon)}"
+    check(bench, trials, fault, times)
 
 
 @pytest.mark.times(1, 20)
-def test_many_loops(bench: Bench, times: int, check: Check, request: pytest.FixtureRequest) -> None:
+@pytest.mark.daemons
+def test_many_loops(
+    bench: Bench, times: int, check: Check, by_daemon: bool, request: pytest.FixtureRequest
+) -> None:
     count = 8 if request.config.getoption("--soak") else 3
     bench.create({"pace": 0.02})
     trials = 0
@@ -86,18 +103,20 @@ def test_many_loops(bench: Bench, times: int, check: Check, request: pytest.Fixt
             said = [finish(loop, 120) for loop in loops]
             assert all(line.startswith("None") for line in said), "\n".join(said)
     name = bench.store.url.get_backend_name()
-    check(bench, trials, f"{count} loops started together, then again ({name})", times)
+    fault = f"{count} loops started together, then again ({name}){searched_by(by_daemon)}"
+    check(bench, trials, fault, times)
 
 
 @pytest.mark.times(1, 20)
-def test_a_frozen_loop(tracked_bench: Bench, times: int, check: Check) -> None:
+def test_a_frozen_loop(tracked_bench: Bench, times: int, check: Check, by_daemon: bool) -> None:
     bench = tracked_bench
     bench.create(SLOWLY)
     trials = 0
     for _ in range(times):
         trials += 4
         _freeze_and_take_over(bench, trials)
-    check(bench, trials, "a loop frozen past its lease, taken over, thawed", times)
+    fault = f"a loop frozen past its lease, taken over, thawed{searched_by(by_daemon)}"
+    check(bench, trials, fault, times)
     assert ends(bench)["lost"] >= times
 
 

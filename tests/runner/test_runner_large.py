@@ -247,8 +247,8 @@ def test_an_early_stop_writes_the_remaining_epochs_at_once(
 
 
 @contextlib.contextmanager
-def _one_by_one(_storage: RobustStorage, trial_id: int) -> Iterator[DeferredWrites]:
-    yield DeferredWrites(trial_id)
+def _one_by_one(_storage: RobustStorage, trial_id: int) -> Iterator[dict[int, DeferredWrites]]:
+    yield {trial_id: DeferredWrites(trial_id)}
 
 
 def _stop_early(writer: TrialWriter, score: float) -> int:

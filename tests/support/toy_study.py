@@ -100,7 +100,10 @@ class Signals(Silent):
 
 
 class Bench:
-    """A folder and a database with a study of toy trials."""
+    """A folder and a database with a study of toy trials. `by_daemon`: what `start` starts is a
+    daemon, which ends once the study is done."""
+
+    by_daemon = False
 
     def __init__(self, folder: Path, store: Store, tracking_uri: str | None = None) -> None:
         self.folder, self.store, self.tracking_uri = folder, store, tracking_uri
@@ -167,7 +170,7 @@ class Bench:
         file larger than `file_bytes`. `entry`: of TOY or KERAS. `fresh`: with an interpreter of its
         own, where the imports are part of what is tested."""
         where = (str(self.folder), self.url, self.tracking_uri)
-        order = Order(*where, entry, trials, workers, dict(asked), limits)
+        order = Order(*where, entry, trials, workers, dict(asked), limits, self.by_daemon)
         arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
         environment = os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)}
         if not fresh:
@@ -240,6 +243,7 @@ class Order:
     workers: int
     asked: dict[str, Any]
     limits: dict[str, Any]
+    by_daemon: bool
 
 
 def set_clock(offset_s: float) -> None:
@@ -263,6 +267,11 @@ def main(order_json: str, clock_s: str, file_bytes: str) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
     bench = Bench(Path(order.folder), open_store(order.url), order.tracking_uri)
     entry = {TOY.name: TOY_ALONE, KERAS.name: KERAS}[order.entry]
+    if order.by_daemon:
+        from daemon_loop import run_until_done
+
+        assert not order.limits, "a daemon has those that the study stores"
+        return run_until_done(bench, entry, order.trials, order.workers, order.asked)
     outcome = bench.run(order.trials, order.workers, entry=entry, asked=order.asked, **order.limits)
     print(f"{outcome.reason} done_here={outcome.status.done_here} put_back={outcome.put_back}")
     return 130 if outcome.reason == "interrupted" else 0

@@ -7,7 +7,7 @@ is done about a trial is decided in policy.py, and written by trial_writer.py.
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuner.errors import LeaseLost, SlotLost, StorageError
@@ -46,6 +46,8 @@ from tuner.workers import Workers
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
+# So many reports at most are stored in one transaction: the first of them waits for the last.
+_MOST_TOGETHER = 16
 _ORDERS_S = 0.5
 # What workers say of a trial that goes on, or ends by itself.
 TrialMessage = Event | Saved | Failed | Lost
@@ -138,8 +140,7 @@ class Loop:
             self._fill_workers()
             if not self._running and self._is_finished():
                 break
-            for worker, message in self._workers.wait(_WAIT_S):
-                self._handle(worker, message)
+            self._handle_all(self._workers.wait(_WAIT_S))
             self._end_overdue()
             self._watcher.changed(self._status)
 
@@ -226,6 +227,39 @@ class Loop:
 
     # What workers say
 
+    def _handle_all(self, messages: Sequence[tuple[int, Message]]) -> None:
+        """In their order. Reports in a row are stored together, so that a loop with many workers
+        waits for the database once for all that have reported meanwhile."""
+        together: list[tuple[int, Report]] = []
+        for worker, message in messages:
+            if isinstance(message, Report) and worker in self._running:
+                together.append((worker, message))
+                if len(together) < _MOST_TOGETHER:
+                    continue
+            self._handle_reports(together)
+            together.clear()
+            if not isinstance(message, Report):
+                self._handle(worker, message)
+        self._handle_reports(together)
+
+    def _handle_reports(self, told: Sequence[tuple[int, Report]]) -> None:
+        if len(told) < 2:
+            for worker, report in told:
+                self._handle(worker, report)
+            return
+        running_trials = [self._running[worker] for worker, _ in told]
+        reports = [report for _, report in told]
+        answers = self._writer.record_reports(list(zip(running_trials, reports, strict=True)))
+        for (worker, report), running, is_pruned in zip(told, running_trials, answers, strict=True):
+            if is_pruned is None:
+                self._let_go(worker)
+                continue
+            try:
+                decision = self._decide_reported(worker, running, report, is_pruned)
+                self._carry_out(worker, running, decision)
+            except SlotLost:
+                self._let_go(worker)
+
     def _handle(self, worker: int, message: Message) -> None:
         if isinstance(message, Lost):
             self._affinity.forget(worker)
@@ -269,6 +303,11 @@ class Loop:
 
     def _decide_after_report(self, worker: int, running: RunningTrial, report: Report) -> Decision:
         is_pruned = self._writer.record_report(running, report)
+        return self._decide_reported(worker, running, report, is_pruned)
+
+    def _decide_reported(
+        self, worker: int, running: RunningTrial, report: Report, is_pruned: bool
+    ) -> Decision:
         status = self._status.workers[worker]
         status.epoch, status.value = report.epoch, running.pruning.best
         decision = policy.after_report(
@@ -410,8 +449,7 @@ class Loop:
             if (left := until - time.monotonic()) <= 0:
                 return
             self._keeper.hear()
-            for worker, message in self._workers.wait(min(_WAIT_S, left)):
-                self._handle(worker, message)
+            self._handle_all(self._workers.wait(min(_WAIT_S, left)))
 
     def _put_all_back(self) -> None:
         # Workers end first: none may send what would be written after its trial was given away.

@@ -6,7 +6,7 @@ was taken over may write neither (SlotLost).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from tuner.storage.optuna_storage import is_missing, tell_trial
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
+from tuner.storage.transaction_hooks import DeferredWrites
 from tuner.storage.trial_beginning import begin_trial
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
 from tuner.study.messages import Ended, Noted, Reply, Report, Suggest
@@ -72,7 +73,9 @@ class TrialWriter:
 
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
-        store.optuna.fence = lambda connection, trial_id: slots.hold(connection, lease, trial_id)
+        store.optuna.fence = lambda connection, *trial_ids: slots.hold(
+            connection, lease, *trial_ids
+        )
         store.optuna.study_fence = lambda connection, study_id: leases.check_study(
             connection, lease, study_id
         )
@@ -113,7 +116,8 @@ class TrialWriter:
         self.study._thread_local.cached_all_trials = None
         self._trials.begin_own(self.lease.study_id, begun.trial)
         trial = optuna.Trial(self.study, begun.trial._trial_id)
-        params: Params = dict(self.spec.space.sample(trial))
+        with self.store.optuna.one_transaction(trial._trial_id):
+            params: Params = dict(self.spec.space.sample(trial))
         reported = -1 if begun.trial.last_step is None else begun.trial.last_step
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
@@ -135,9 +139,40 @@ class TrialWriter:
         """Store a report; whether the trial should be pruned. Raises SlotLost."""
         trial_id = running.trial_id
         with _owning(trial_id), self.store.optuna.one_transaction(trial_id) as writes:
-            writes.ours.append(attempt_rows.report_writer(self.lease, running.slot, report))
-            running.last_report = report
-            return running.pruning.should_prune(report)
+            return self._add_report(writes, running, report)
+
+    def record_reports(self, told: Sequence[tuple[RunningTrial, Report]]) -> list[bool | None]:
+        """The same for reports of different trials, in one transaction; None for a trial whose slot
+        is lost."""
+        with self.store.optuna.collecting(*(running.trial_id for running, _ in told)) as writes:
+            answers = [self._add_report(writes, running, report) for running, report in told]
+        try:
+            self.store.optuna.write_deferred(*writes.values())
+            return list(answers)
+        except (SlotLost, UpdateFinishedTrialError, KeyError):
+            # That one may not be written must not keep the others from it.
+            alone = zip(told, writes.values(), answers, strict=True)
+            return [
+                answer if self._write_alone(running, deferred) else None
+                for (running, _), deferred, answer in alone
+            ]
+
+    def _add_report(
+        self, writes: Mapping[int, DeferredWrites], running: RunningTrial, report: Report
+    ) -> bool:
+        row = attempt_rows.report_row(running.slot, report)
+        writes[running.trial_id].own_reports.append(row)
+        running.last_report = report
+        return running.pruning.should_prune(report)
+
+    def _write_alone(self, running: RunningTrial, deferred: DeferredWrites) -> bool:
+        """Write what was collected of one trial; whether the loop still holds its slot."""
+        try:
+            with _owning(running.trial_id):
+                self.store.optuna.write_deferred(deferred)
+        except SlotLost:
+            return False
+        return True
 
     def suggest(self, running: RunningTrial, suggest: Suggest) -> Reply:
         """The value of a parameter of a trial that defines its own space, stored with the trial
@@ -297,7 +332,7 @@ class TrialWriter:
                 self.study,
                 trial_id,
                 TrialState.FAIL,
-                fence=lambda connection, _trial_id: leases.check(connection, self.lease),
+                fence=lambda connection, *_: leases.check(connection, self.lease),
                 skip_if_finished=True,
             )
         return len(unbound)

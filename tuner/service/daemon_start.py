@@ -9,7 +9,7 @@ from pathlib import Path
 from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
 from tuner.notices import check_addresses
-from tuner.runner import KERAS, study_announcer
+from tuner.runner import KERAS, Limits, SearchOptions, study_announcer
 from tuner.service.daemon import Daemon
 from tuner.service.daemon_health import HealthFile, HealthServer
 from tuner.service.prometheus_metrics import DaemonMetrics
@@ -32,7 +32,7 @@ class WorkerWanted:
     """What a daemon was asked for. `patterns`: of the names of studies that it takes, all if there
     is none. `processes`: None for as many as suit the machine. `trusted`: hashes of code that may
     run here from now on. `health_port`: 0 for any that is free. `notify`: who is told of new bests,
-    ends and failures, besides TUNER_NOTIFY. `entry`: see SearchSetup."""
+    ends and failures, besides TUNER_NOTIFY. `entry`, `options`: see SearchSetup."""
 
     patterns: tuple[str, ...] = ()
     processes: int | None = None
@@ -42,6 +42,7 @@ class WorkerWanted:
     health_port: int | None = None
     notify: tuple[str, ...] = ()
     entry: EntryPoint | None = None
+    options: SearchOptions = SearchOptions(Limits(trials=0))
 
     def check(self) -> None:
         """Raises UsageError."""
@@ -85,6 +86,7 @@ def run_worker(
             tracking=wanted.tracking,
             announcer=announcer,
             entry=wanted.entry,
+            options=wanted.options,
             metrics=DaemonMetrics(store, wanted.tracking, processes),
         )
         daemon = Daemon(setup, row, wanted.patterns, log)

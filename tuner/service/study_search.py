@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tuner.errors import TunerError
 from tuner.manage.carried_code import UntrustedCode
@@ -54,7 +54,8 @@ _ASKED_TO_END = (
 class SearchSetup:
     """What all searches of a daemon have in common. `store`: the daemon's own; each search opens
     another one. `tell`: gets a line for each thing that happens. `announcer`, `metrics`: are
-    told of new bests and ends, and count them. `entry`: None for what each study needs."""
+    told of new bests and ends, and count them. `entry`: None for what each study needs. `options`:
+    of each search, besides what the daemon decides."""
 
     settings: Settings
     store: Store
@@ -65,6 +66,7 @@ class SearchSetup:
     announcer: Announcer = field(default_factory=Announcer)
     metrics: DaemonMetrics | None = None
     entry: EntryPoint | None = None
+    options: SearchOptions = SearchOptions(Limits(trials=0))
 
 
 class StudySearch:
@@ -140,7 +142,8 @@ class StudySearch:
             setup.settings,
             store,
             study,
-            SearchOptions(
+            replace(
+                setup.options,
                 limits=self._stopping.limits,
                 workers=setup.processes,
                 tracking=tracks,

@@ -91,22 +91,31 @@ class ReportRow:
 def record_report(store: Store, lease: Lease, slot: TrialSlot, report: Report) -> None:
     """Store a report's raw metrics. Non-finite values are stored as text, since JSON has none.
     Raises SlotLost."""
-    store.write(report_writer(lease, slot, report))
+
+    def write(connection: sa.Connection) -> None:
+        hold(connection, lease, slot.trial_id)
+        insert_reports(connection, [report_row(slot, report)])
+
+    store.write(write)
 
 
-def report_writer(lease: Lease, slot: TrialSlot, report: Report) -> Callable[[sa.Connection], None]:
-    """What stores a report within a transaction."""
-    return lambda connection: _record_report(connection, lease, slot, report)
+def report_row(slot: TrialSlot, report: Report) -> dict[str, Any]:
+    """The row of a report."""
+    return {
+        "study_uuid": slot.uuid,
+        "trial_id": slot.trial_id,
+        "attempt": slot.attempt,
+        "step": report.step,
+        "epoch": report.epoch,
+        "whole": report.whole,
+        "metrics": encode_metrics(report.metrics),
+    }
 
 
-def _record_report(
-    connection: sa.Connection, lease: Lease, slot: TrialSlot, report: Report
-) -> None:
-    hold(connection, lease, slot.trial_id)
-    key = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
-    row: dict[str, Any] = {"step": report.step, "epoch": report.epoch, "whole": report.whole}
-    row |= {"metrics": encode_metrics(report.metrics)}
-    connection.execute(_insert_report(connection.dialect.name), key | row)
+def insert_reports(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store rows of `report_row`, within a transaction that holds their slots."""
+    if rows:
+        connection.execute(_insert_report(connection.dialect.name), list(rows))
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 SQLite gets WAL, a long busy timeout, and BEGIN IMMEDIATE on the writing engine: SQLite ignores
 FOR UPDATE, so two loops would claim one slot. Readers have an engine of their own, whose deferred
-transactions never wait for a writer. PostgreSQL connections are checked before they are used.
+transactions never wait for a writer. PostgreSQL connections that were idle are checked before they
+are used.
 
 A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats
 the work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have
@@ -123,6 +124,9 @@ def _may_connect_later(message: str) -> bool:
 # that waits longer asks again, by its RetryPolicy, and finds out whether it may still write.
 _BUSY_S = 15
 _SWITCHING_S = 120
+# A connection that was idle for longer is checked before it is used. A loop uses its own many times
+# a second: to check it each time would take a fifth of its transactions' time.
+_CHECK_AFTER_S = 1.0
 _POSTGRES_OPTIONS = {
     # Optuna compares naive timestamps: every session must use one time zone.
     # A loop that was suspended within a transaction must not keep its locks from the others.
@@ -177,12 +181,14 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for an engine that writes."""
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _BUSY_S}}
-    return {"pool_pre_ping": True, "connect_args": dict(_POSTGRES_OPTIONS)}
+    return {"connect_args": dict(_POSTGRES_OPTIONS)}
 
 
 def harden(engine: sa.Engine, writes: bool) -> None:
-    """Set up each new SQLite connection, and how its transactions begin."""
+    """Set up each new SQLite connection, and how its transactions begin; have PostgreSQL's checked
+    after a pause."""
     if engine.dialect.name != "sqlite":
+        _check_idle(engine)
         return
 
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -199,6 +205,26 @@ def harden(engine: sa.Engine, writes: bool) -> None:
 
     sa.event.listen(engine, "connect", on_connect)
     sa.event.listen(engine, "begin", on_begin)
+
+
+def _check_idle(engine: sa.Engine) -> None:
+    """Replace connections that the server has closed while they were idle."""
+
+    def on_checkin(_connection: object, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def on_checkout(connection: Any, record: Any, _proxy: object) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _CHECK_AFTER_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # SQLAlchemy opens another one.
+            raise sa.exc.InvalidatePoolError from error
+
+    sa.event.listen(engine, "checkin", on_checkin)
+    sa.event.listen(engine, "checkout", on_checkout)
 
 
 # Otherwise bytes in a damaged row that are not UTF-8 fail the whole query.

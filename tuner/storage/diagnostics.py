@@ -103,7 +103,6 @@ def try_write(store: ReadOnlyStore, ready: bool) -> None:
 def _writer(store: ReadOnlyStore) -> sa.Engine:
     """An engine of one connection, which leaves the journal mode as it is."""
     options = connections.engine_options(store.url) | {"poolclass": sa.NullPool}
-    options.pop("pool_pre_ping", None)
     arguments = options["connect_args"]
     if store.url.get_backend_name() == "postgresql":
         arguments["options"] += f" -c statement_timeout={_WAIT_S * 1000}"

@@ -136,12 +136,17 @@ def has_optuna_study() -> sa.ColumnElement[bool]:
     )
 
 
+def is_of_study(uuid: sa.BindParameter[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """For a row of `loops`: whether it is one of this study, which is still there."""
+    is_there = sa.exists().where(studies.c.uuid == uuid, has_optuna_study())
+    return loops.c.study_uuid == uuid, is_there
+
+
 # Built once: each write of a loop begins with it.
-_uuid = sa.bindparam("a_uuid", type_=sa.String)
 _OWN_LOOP = (
     sa.select(loops.c.loop_id)
-    .where(loops.c.loop_id == sa.bindparam("a_loop"), loops.c.study_uuid == _uuid)
-    .where(sa.exists().where(studies.c.uuid == _uuid, has_optuna_study()))
+    .where(loops.c.loop_id == sa.bindparam("a_loop"))
+    .where(*is_of_study(sa.bindparam("a_uuid", type_=sa.String)))
     .with_for_update(read=True)
 )
 

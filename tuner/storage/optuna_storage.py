@@ -13,7 +13,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import optuna
 import sqlalchemy as sa
@@ -41,14 +41,19 @@ from tuner.storage.transaction_hooks import (
     DeferredWrites,
     TransactionHook,
     mark_trial,
+    write_deferred,
 )
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Is given the transaction's connection and the id of the trial or the study that is written;
-# raises where this loop may not write it.
-Fence = Callable[[sa.Connection, int], None]
+
+class Fence(Protocol):
+    """Is given the transaction's connection and the ids of the trials, or of the study, that are
+    written; raises where this loop may not write one of them."""
+
+    def __call__(self, connection: sa.Connection, /, *ids: int) -> object: ...
+
 
 # The key of `Session.info` under which a call of Optuna's has what runs before its commits.
 _BEFORE_COMMIT = "tuner:before_commit"
@@ -66,7 +71,7 @@ class RobustStorage(RDBStorage):
         self.fence: Fence | None = None
         self.study_fence: Fence | None = None
         self.outlining: frozen_trials.Outlining | None = None
-        self._deferred: DeferredWrites | None = None
+        self._deferred: dict[int, DeferredWrites] = {}
         # The schema was created and checked before, under a lock: see `opening.prepare_schema`.
         super().__init__(
             url.render_as_string(hide_password=False),
@@ -130,7 +135,7 @@ class RobustStorage(RDBStorage):
         """Change a trial's state; False where a trial that does not wait is to become RUNNING.
         What `one_transaction` has collected of the trial is written with it. `fence` is used in
         place of the storage's own. Raises UpdateFinishedTrialError."""
-        deferred = self._take_deferred(trial_id)
+        deferred = self._deferred.pop(trial_id, None)
         fence = fence or self.fence
 
         def change(connection: sa.Connection) -> bool:
@@ -178,27 +183,30 @@ class RobustStorage(RDBStorage):
     # Trials: parameters, reports and attributes
 
     @contextlib.contextmanager
-    def one_transaction(self, trial_id: int) -> Iterator[DeferredWrites]:
-        """Inside, reports and attributes of the trial are collected; they are written in one
-        transaction: with a change of the trial's state, or else at the end. After an error none of
-        them is."""
-        deferred = self._deferred = DeferredWrites(trial_id)
+    def one_transaction(self, trial_id: int) -> Iterator[dict[int, DeferredWrites]]:
+        """Inside, what is written of the trial is collected. It is written in one transaction: with
+        a change of the trial's state, or else at the end. After an error none of it is."""
+        with self.collecting(trial_id) as collected:
+            yield collected
+            self.write_deferred(*collected.values())
+
+    @contextlib.contextmanager
+    def collecting(self, *trial_ids: int) -> Iterator[dict[int, DeferredWrites]]:
+        """Inside, what is written of these trials is collected, by their ids, for
+        `write_deferred`."""
+        self._deferred = {trial_id: DeferredWrites(trial_id) for trial_id in trial_ids}
         try:
-            yield deferred
-            if self._deferred is deferred and deferred:
-                self._write_trial(trial_id, deferred.write)
+            yield self._deferred
         finally:
-            self._deferred = None
+            self._deferred = {}
 
-    def _deferred_of(self, trial_id: int) -> DeferredWrites | None:
-        deferred = self._deferred
-        return deferred if deferred is not None and deferred.trial_id == trial_id else None
-
-    def _take_deferred(self, trial_id: int) -> DeferredWrites | None:
-        """What is collected of the trial, which the caller writes."""
-        if (deferred := self._deferred_of(trial_id)) is not None:
-            self._deferred = None
-        return deferred
+    def write_deferred(self, *collected: DeferredWrites) -> None:
+        """Write what was collected of different trials in one transaction: all of it, or nothing
+        where one of them may not be written."""
+        deferred = [writes for writes in collected if writes]
+        if deferred:
+            trial_ids = [writes.trial_id for writes in deferred]
+            self._write_trials(trial_ids, lambda connection: write_deferred(connection, deferred))
 
     def _set_trial_param(
         self,
@@ -208,10 +216,8 @@ class RobustStorage(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
-        arguments = (param_name, param_value_internal, distribution, previous_distribution)
-        self._write_trial(
-            trial_id, lambda connection: trial_rows.set_param(connection, trial_id, *arguments)
-        )
+        param = (param_name, param_value_internal, distribution, previous_distribution)
+        self._add(trial_id, lambda writes: writes.params.append(param))
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -226,17 +232,17 @@ class RobustStorage(RDBStorage):
 
     def _add(self, trial_id: int, add: Callable[[DeferredWrites], None]) -> None:
         """Collect a write, or write it now where none are collected of the trial."""
-        deferred = self._deferred_of(trial_id)
+        deferred = self._deferred.get(trial_id)
         writes = DeferredWrites(trial_id) if deferred is None else deferred
         add(writes)
         if deferred is None:
-            self._write_trial(trial_id, writes.write)
+            self.write_deferred(writes)
 
     # Trials: reading them
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         trial = self._read(super().get_trial, trial_id)
-        if (deferred := self._deferred_of(trial_id)) is not None:
+        if (deferred := self._deferred.get(trial_id)) is not None:
             deferred.add_to(trial)  # the pruner builds on what it has written before
         return trial
 
@@ -355,14 +361,16 @@ class RobustStorage(RDBStorage):
         """The result of Optuna's method, tried again while the database fails."""
         return self.retry_policy.run(lambda _repeated: method(*args, **kwargs))
 
-    def _write_trial(self, trial_id: int, write: Callable[[sa.Connection], None]) -> None:
-        """Write to a trial that has not ended, in a transaction that the fence guards. Repeating it
+    def _write_trials(
+        self, trial_ids: Sequence[int], write: Callable[[sa.Connection], None]
+    ) -> None:
+        """Write to trials that have not ended, in a transaction that the fence guards. Repeating it
         does no harm."""
 
         def guarded(connection: sa.Connection) -> None:
             if self.fence is not None:
-                self.fence(connection, trial_id)
-            trial_rows.check_unfinished(connection, trial_id)
+                self.fence(connection, *trial_ids)
+            trial_rows.check_unfinished(connection, *trial_ids)
             write(connection)
 
         self._run(guarded)

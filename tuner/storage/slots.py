@@ -19,10 +19,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import SlotLost
-from tuner.storage.leases import Lease, check, keep_study, lapsed_loops, lock_study
+from tuner.storage.leases import (
+    Lease,
+    check,
+    is_of_study,
+    keep_study,
+    lapsed_loops,
+    lock_study,
+)
 from tuner.storage.schema import (
     StudyKey,
     attempts,
+    loops,
     optuna_trial_values,
     optuna_trials,
     slot_rows,
@@ -167,6 +175,9 @@ def _keys_of(lease: Lease) -> dict[str, Any]:
 def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
     """The first trial that waits and has no slot; no other loop gets it until the transaction
     ends."""
+    first = connection.execute(_FIRST_WAITING, {"a_study": study_id}).scalar()
+    if first is None:
+        return None  # mostly so: then loops need not wait for each other
     lock_study(connection, study_id)
     return connection.execute(_FIRST_WAITING, {"a_study": study_id}).scalar()
 
@@ -210,13 +221,18 @@ _FIRST_WAITING = (
     .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
     .where(~sa.exists().where(is_slot_of(optuna_trials)))
 )
-_HOLDER = (
-    sa.select(slot_rows.c.loop_id)
-    .where(slot_rows.c.trial_id == sa.bindparam("a_trial"), slot_rows.c.study_id == _study)
+# Locks the loop's row first, as `leases.check` does: who deletes the study wants it first too.
+_HELD = (
+    sa.select(slot_rows.c.trial_id)
+    .select_from(loops.join(slot_rows, loops.c.loop_id == slot_rows.c.loop_id))
+    .where(slot_rows.c.study_id == _study, slot_rows.c.loop_id == _loop)
+    .where(slot_rows.c.trial_id.in_(sa.bindparam("trials", expanding=True)))
+    .where(*is_of_study(_uuid))
+    .order_by(slot_rows.c.trial_id)
     .with_for_update()
 )
 _OWN_SLOT = (
-    sa.select(slot_rows.c.trial_id, slot_rows.c.attempt)
+    sa.select(slot_rows.c.trial_id)
     .where(slot_rows.c.study_id == _study, slot_rows.c.number == _number)
     .where(slot_rows.c.loop_id == _loop, slot_rows.c.state == "claimed")
     .with_for_update()
@@ -224,11 +240,12 @@ _OWN_SLOT = (
 
 
 @functools.cache
-def _update_of(columns: tuple[str, ...]) -> sa.Update:
-    """Changes these columns of one slot."""
+def _update_of(columns: tuple[str, ...], only_own: bool = False) -> sa.Update:
+    """Changes these columns of one slot. `only_own`: if a loop has claimed it."""
+    is_own = (slot_rows.c.loop_id == _loop, slot_rows.c.state == "claimed") if only_own else ()
     return (
         sa.update(slot_rows)
-        .where(slot_rows.c.study_id == _study, slot_rows.c.number == _number)
+        .where(slot_rows.c.study_id == _study, slot_rows.c.number == _number, *is_own)
         .values(
             {name: sa.bindparam(f"new_{name}", type_=slot_rows.c[name].type) for name in columns}
         )
@@ -258,14 +275,16 @@ def bound_trial(store: Store, slot: TrialSlot) -> int | None:
     return store.read(lambda connection: connection.execute(query).scalar())
 
 
-def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
-    """Make sure, until the transaction ends, that the loop holds the trial's slot. Raises SlotLost
-    where another loop holds it or there is none, LeaseLost where the study or the lease is gone."""
-    check(connection, lease)
-    keys = {"a_trial": trial_id, "a_study": lease.study_id}
-    row = connection.execute(_HOLDER, keys).first()
-    if row is None or row.loop_id != lease.loop_id:
-        raise SlotLost(trial_id)
+def hold(connection: sa.Connection, lease: Lease, *trial_ids: int | None) -> None:
+    """Make sure, until the transaction ends, that the loop holds the slots of these trials. Raises
+    SlotLost, of the first of them that another loop holds or that has none, and LeaseLost where the
+    study or the lease is gone."""
+    keys = _keys_of(lease) | {"a_loop": lease.loop_id, "trials": list(trial_ids)}
+    held = set(connection.execute(_HELD, keys).scalars())
+    for trial_id in trial_ids:
+        if trial_id not in held:
+            check(connection, lease)
+            raise SlotLost(trial_id)
 
 
 def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[Any, Any]:
@@ -280,9 +299,10 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
 
 
 def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Open the attempt `slot.attempt` of the slot's trial. Raises SlotLost."""
-    _lock_slot(connection, lease, slot)
-    _change(connection, slot, {"attempt": slot.attempt, "trial_id": slot.trial_id})
+    """Open the attempt `slot.attempt` of the slot's trial, within a transaction that has checked
+    the lease. Raises SlotLost."""
+    change = {"attempt": slot.attempt, "trial_id": slot.trial_id}
+    _change_own(connection, lease, slot, change)
     row = {
         "study_uuid": slot.uuid,
         "trial_id": slot.trial_id,
@@ -326,8 +346,18 @@ def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
 
 
 def _release(connection: sa.Connection, lease: Lease, slot: TrialSlot, **values: object) -> None:
-    _lock_slot(connection, lease, slot)
-    _change(connection, slot, {"loop_id": None, **values})
+    _change_own(connection, lease, slot, {"loop_id": None, **values})
+
+
+def _change_own(
+    connection: sa.Connection, lease: Lease, slot: TrialSlot, values: Mapping[str, object]
+) -> None:
+    """Change a slot that the loop holds. Raises SlotLost and LeaseLost."""
+    keys = {"a_study": slot.study_id, "a_number": slot.number, "a_loop": lease.loop_id}
+    new = {f"new_{name}": value for name, value in values.items()}
+    if not connection.execute(_update_of(tuple(values), only_own=True), keys | new).rowcount:
+        check(connection, lease)
+        raise SlotLost(slot.trial_id)
 
 
 def _change(connection: sa.Connection, slot: TrialSlot, values: Mapping[str, object]) -> None:

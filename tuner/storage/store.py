@@ -162,7 +162,9 @@ class ReadOnlyStore(Store):
         if self.statement_s is not None:
             limit = f" -c statement_timeout={int(self.statement_s * 1000)}"
             options["connect_args"]["options"] += limit
-        return sa.create_engine(self.url, **options)
+        engine = sa.create_engine(self.url, **options)
+        connections.harden(engine, writes=False)
+        return engine
 
     @cached_property
     def optuna(self) -> Any:

@@ -6,17 +6,18 @@ an argument of `create_trial`, `set_trial_state` and `tell_trial` (see `optuna_s
 
 import json
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from tuner.storage import attempt_rows, leases, slots, trial_rows
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
-from tuner.storage.optuna_tables import SYSTEM_ATTRIBUTES, USER_ATTRIBUTES
+from tuner.storage.optuna_tables import PARAMS, REPORTS, SYSTEM_ATTRIBUTES, USER_ATTRIBUTES
 from tuner.storage.schema import MADE, optuna_trial_attributes
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
@@ -44,19 +45,25 @@ class AlreadyCreated(Exception):
         self.trial_id = trial_id
 
 
+# A parameter's name, its value as Optuna stores it, its distribution, and one that the study has
+# used before, if that is known.
+DeferredParam = tuple[str, float, BaseDistribution, BaseDistribution | None]
+
+
 @dataclass
 class DeferredWrites:
-    """Reports and attributes of one trial that are written later, in one transaction. `ours`: what
-    writes rows of our own with them."""
+    """What is written of one trial later, in one transaction. `own_reports`: rows of our own table
+    of reports."""
 
     trial_id: int
+    params: list[DeferredParam] = field(default_factory=list)
     reports: dict[int, float] = field(default_factory=dict)
     user_attributes: dict[str, Any] = field(default_factory=dict)
     system_attributes: dict[str, Any] = field(default_factory=dict)
-    ours: list[Callable[[sa.Connection], None]] = field(default_factory=list)
+    own_reports: list[trial_rows.Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.reports or self.user_attributes or self.system_attributes or self.ours)
+        return any(getattr(self, each.name) for each in fields(self) if each.name != "trial_id")
 
     def add_to(self, trial: FrozenTrial) -> None:
         trial.intermediate_values |= self.reports
@@ -64,14 +71,27 @@ class DeferredWrites:
         trial._system_attrs |= self.system_attributes
 
     def write(self, connection: sa.Connection) -> None:
-        trial_rows.set_reports(connection, self.trial_id, self.reports)
-        for table, attributes in (
-            (USER_ATTRIBUTES, self.user_attributes),
-            (SYSTEM_ATTRIBUTES, self.system_attributes),
+        write_deferred(connection, [self])
+
+
+def write_deferred(connection: sa.Connection, deferred: Sequence[DeferredWrites]) -> None:
+    """Write what was collected of different trials, by one statement a table."""
+    rows: dict[sa.Table, list[trial_rows.Row]] = {}
+    for writes in deferred:
+        trial_id = writes.trial_id
+        for name, value, distribution, previous in writes.params:
+            trial_rows.check_param(connection, trial_id, name, distribution, previous)
+            row = trial_rows.param_row(trial_id, name, value, distribution)
+            rows.setdefault(PARAMS, []).append(row)
+        for table, more in (
+            (REPORTS, trial_rows.report_rows(trial_id, writes.reports)),
+            (USER_ATTRIBUTES, trial_rows.attribute_rows(trial_id, writes.user_attributes)),
+            (SYSTEM_ATTRIBUTES, trial_rows.attribute_rows(trial_id, writes.system_attributes)),
         ):
-            trial_rows.set_attributes(connection, self.trial_id, table, attributes)
-        for write in self.ours:
-            write(connection)
+            rows.setdefault(table, []).extend(more)
+    for table, of_table in rows.items():
+        trial_rows.put(connection, table, of_table)
+    attempt_rows.insert_reports(connection, [row for each in deferred for row in each.own_reports])
 
 
 def mark_trial() -> Callable[[sa.Connection, int], None]:

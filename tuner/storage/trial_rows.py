@@ -7,7 +7,7 @@ transaction.
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +33,8 @@ from tuner.storage.optuna_tables import (
 )
 from tuner.storage.store import insert_or
 
+Row = dict[str, Any]
+
 # What tells the rows of one trial apart, and whether a later value replaces an earlier one.
 _KEYS = {
     PARAMS: "param_name",
@@ -46,20 +48,31 @@ _trial_id = sa.bindparam("a_trial", type_=sa.Integer)
 _study_id = sa.bindparam("a_study", type_=sa.Integer)
 _LOCK_STUDY = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == _study_id).with_for_update()
 _LOCK_TRIALS = (
+    sa.select(TRIALS.c.trial_id, TRIALS.c.state)
+    .where(TRIALS.c.trial_id.in_(sa.bindparam("trials", expanding=True)))
+    .order_by(TRIALS.c.trial_id)
+    .with_for_update()
+)
+_LOCK_TRIALS_OF_STUDY = (
     sa.select(TRIALS.c.trial_id)
     .where(TRIALS.c.study_id == _study_id)
     .order_by(TRIALS.c.trial_id)
     .with_for_update()
 )
-_LOCK_TRIAL = sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == _trial_id).with_for_update()
-_INSERT_TRIAL = sa.insert(TRIALS).returning(TRIALS.c.trial_id)
-_EARLIER_TRIALS = (
-    sa.select(sa.func.count())
-    .select_from(TRIALS)
-    .where(TRIALS.c.study_id == _study_id, TRIALS.c.trial_id < _trial_id)
+_new = [
+    sa.bindparam(f"new_{name}", type_=TRIALS.c[name].type)
+    for name in ("state", "datetime_start", "datetime_complete")
+]
+# Its number: how many trials the study had before.
+_INSERT_TRIAL = (
+    sa.insert(TRIALS)
+    .from_select(
+        ["study_id", "number", "state", "datetime_start", "datetime_complete"],
+        sa.select(_study_id, sa.func.count(), *_new).where(TRIALS.c.study_id == _study_id),
+    )
+    .returning(TRIALS.c.trial_id, TRIALS.c.number)
 )
 _update = sa.update(TRIALS).where(TRIALS.c.trial_id == _trial_id)
-_SET_NUMBER = _update.values(number=sa.bindparam("a_number"))
 _SET_STATE = _update.values(state=sa.bindparam("a_state"))
 _SET_STARTED = _update.values(state=sa.bindparam("a_state"), datetime_start=sa.bindparam("at"))
 _SET_ENDED = _update.values(state=sa.bindparam("a_state"), datetime_complete=sa.bindparam("at"))
@@ -87,17 +100,14 @@ def insert_trial(connection: sa.Connection, study_id: int, trial: FrozenTrial) -
     if connection.execute(_LOCK_STUDY, {"a_study": study_id}).first() is None:
         raise KeyError(models.NOT_FOUND_MSG)
     row = {
-        "study_id": study_id,
-        "state": trial.state,
-        "datetime_start": _utc(trial.datetime_start),
-        "datetime_complete": _utc(trial.datetime_complete),
+        "a_study": study_id,
+        "new_state": trial.state,
+        "new_datetime_start": _utc(trial.datetime_start),
+        "new_datetime_complete": _utc(trial.datetime_complete),
     }
-    trial_id = int(connection.execute(_INSERT_TRIAL, row).scalar_one())
-    counted = {"a_study": study_id, "a_trial": trial_id}
-    number = int(connection.execute(_EARLIER_TRIALS, counted).scalar_one())
-    connection.execute(_SET_NUMBER, {"a_trial": trial_id, "a_number": number})
-    _insert_content(connection, trial_id, trial)
-    return trial_id, number
+    inserted = connection.execute(_INSERT_TRIAL, row).one()
+    _insert_content(connection, inserted.trial_id, trial)
+    return inserted.trial_id, inserted.number
 
 
 def delete_study(connection: sa.Connection, study_id: int) -> bool:
@@ -105,7 +115,7 @@ def delete_study(connection: sa.Connection, study_id: int) -> bool:
     # A row that somebody adds meanwhile, such as a report, would keep its trial from being deleted.
     # Whoever adds one has a lock on its trial, or for a new trial on the study.
     studies = connection.execute(_LOCK_STUDY, {"a_study": study_id}).all()
-    connection.execute(_LOCK_TRIALS, {"a_study": study_id}).all()
+    connection.execute(_LOCK_TRIALS_OF_STUDY, {"a_study": study_id}).all()
     trial_ids = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
     for table in reversed(models.BaseModel.metadata.sorted_tables):
         if "study_id" in table.c:
@@ -121,26 +131,33 @@ def _insert_content(connection: sa.Connection, trial_id: int, trial: FrozenTrial
         distribution = trial.distributions[name]
         internal = distribution.to_internal_repr(value)
         set_param(connection, trial_id, name, internal, distribution)
-    set_attributes(connection, trial_id, USER_ATTRIBUTES, trial.user_attrs)
-    set_attributes(connection, trial_id, SYSTEM_ATTRIBUTES, trial.system_attrs)
-    set_reports(connection, trial_id, trial.intermediate_values)
+    put(connection, USER_ATTRIBUTES, attribute_rows(trial_id, trial.user_attrs))
+    put(connection, SYSTEM_ATTRIBUTES, attribute_rows(trial_id, trial.system_attrs))
+    put(connection, REPORTS, report_rows(trial_id, trial.intermediate_values))
 
 
 def lock_trial(connection: sa.Connection, trial_id: int) -> TrialState:
     """The trial's state, which nobody else changes until the transaction ends. Raises KeyError for
     a trial that is not there."""
-    state = connection.execute(_LOCK_TRIAL, {"a_trial": trial_id}).scalar()
-    if state is None:
+    return _lock_trials(connection, [trial_id])[trial_id]
+
+
+def _lock_trials(connection: sa.Connection, trial_ids: Collection[int]) -> dict[int, TrialState]:
+    """The same of several trials, by their ids."""
+    rows = connection.execute(_LOCK_TRIALS, {"trials": list(trial_ids)}).all()
+    if len(rows) < len(trial_ids):
         raise KeyError(models.NOT_FOUND_MSG)
-    return TrialState(state)
+    return {row.trial_id: TrialState(row.state) for row in rows}
 
 
-def check_unfinished(connection: sa.Connection, trial_id: int) -> TrialState:
-    """The same for a trial that is about to be written. Raises UpdateFinishedTrialError."""
-    state = lock_trial(connection, trial_id)
-    if state.is_finished():
-        raise UpdateFinishedTrialError(f"trial {trial_id} has ended and cannot be changed")
-    return state
+def check_unfinished(connection: sa.Connection, *trial_ids: int) -> TrialState:
+    """The same for different trials that are about to be written; the state of the first. Raises
+    UpdateFinishedTrialError."""
+    states = _lock_trials(connection, trial_ids)
+    for trial_id, state in states.items():
+        if state.is_finished():
+            raise UpdateFinishedTrialError(f"trial {trial_id} has ended and cannot be changed")
+    return states[trial_ids[0]]
 
 
 def set_state(connection: sa.Connection, trial_id: int, state: TrialState) -> None:
@@ -159,8 +176,9 @@ def set_values(connection: sa.Connection, trial_id: int, values: Sequence[float]
     rows = []
     for objective, value in enumerate(values):
         number, kind = stored(value)
-        rows.append({"objective": objective, "value": number, "value_type": kind})
-    _put(connection, VALUES, trial_id, rows)
+        row = {"trial_id": trial_id, "objective": objective}
+        rows.append(row | {"value": number, "value_type": kind})
+    put(connection, VALUES, rows)
 
 
 def set_param(
@@ -171,47 +189,62 @@ def set_param(
     distribution: BaseDistribution,
     previous: BaseDistribution | None = None,
 ) -> None:
-    """The value of a parameter, which stays once it is written. `previous`: a distribution that the
-    study has used for the name, looked up where it is None. Raises ValueError where the two do not
-    go together."""
+    """The value of a parameter, which stays once it is written. The rest as for `check_param`."""
+    check_param(connection, trial_id, name, distribution, previous)
+    put(connection, PARAMS, [param_row(trial_id, name, internal_value, distribution)])
+
+
+def check_param(
+    connection: sa.Connection,
+    trial_id: int,
+    name: str,
+    distribution: BaseDistribution,
+    previous: BaseDistribution | None = None,
+) -> None:
+    """Raises ValueError where a parameter's distribution does not go together with `previous`, one
+    that the study has used for the name, which is looked up where it is None."""
     if previous is None:
         keys = {"a_trial": trial_id, "a_name": name}
         earlier = connection.execute(_FIRST_DISTRIBUTION, keys).scalar()
         previous = None if earlier is None else json_to_distribution(earlier)
     if previous is not None:
         check_distribution_compatibility(previous, distribution)
-    row = {
+
+
+def param_row(
+    trial_id: int, name: str, internal_value: float, distribution: BaseDistribution
+) -> Row:
+    return {
+        "trial_id": trial_id,
         "param_name": name,
         "param_value": internal_value,
         "distribution_json": distribution_to_json(distribution),
     }
-    _put(connection, PARAMS, trial_id, [row])
 
 
-def set_reports(connection: sa.Connection, trial_id: int, reports: Mapping[int, float]) -> None:
+def report_rows(trial_id: int, reports: Mapping[int, float]) -> list[Row]:
     """The values that the pruner was told, by step."""
     stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
     rows = []
     for step, value in reports.items():
         number, kind = stored(value)
-        rows.append({"step": step, "intermediate_value": number, "intermediate_value_type": kind})
-    _put(connection, REPORTS, trial_id, rows)
+        row = {"trial_id": trial_id, "step": step}
+        rows.append(row | {"intermediate_value": number, "intermediate_value_type": kind})
+    return rows
 
 
-def set_attributes(
-    connection: sa.Connection, trial_id: int, table: Any, attributes: Mapping[str, Any]
-) -> None:
-    """Attributes of the trial, in the table of the user's or of the system's."""
-    rows = [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-    _put(connection, table, trial_id, rows)
+def attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[Row]:
+    """Attributes of the trial, for the table of the user's or of the system's."""
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
 
 
-def _put(
-    connection: sa.Connection, table: Any, trial_id: int, rows: Sequence[dict[str, Any]]
-) -> None:
+def put(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Write rows of PARAMS, VALUES, REPORTS, or of attributes, all by one statement."""
     if rows:
-        statement = _upsert(connection.dialect.name, table)
-        connection.execute(statement, [{"trial_id": trial_id, **row} for row in rows])
+        connection.execute(_upsert(connection.dialect.name, table), list(rows))
 
 
 @functools.cache
