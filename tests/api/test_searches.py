@@ -240,6 +240,9 @@ def test_calls_in_a_file_that_tuner_imports_are_refused(bench: Bench, tmp_path: 
         ({"trials": 3, "tracking": "no"}, "tracking must be True or False, got 'no'"),
         ({"trials": 3, "callbacks": 5}, "callbacks must be a list of functions, got 5"),
         ({"trials": 3, "progress": "bar"}, "progress must be True, False, or an object with"),
+        ({"trials": 3, "notify": 5}, "notify must be an address or a list of them, got 5"),
+        ({"trials": 3, "notify": ["ftp://h"]}, "notify: its scheme ftp is none of them; it takes"),
+        ({"trials": 3, "notify": "smtp://h"}, "notify smtp://h: say who is written to"),
         ({"trials": 3, "data": 5}, "data must be a text or a path, got 5"),
     ],
 )

@@ -141,8 +141,8 @@ def test_who_is_told_is_in_no_output_and_no_log(
         command = ("optimize", "s", "--trials", "2", "--notify", f"@{tmp_path}/told")
         done = tuner("--verbose", "--traceback", *command)
     assert done.code == 0
-    assert "127.0.0.1 cannot be told: no connection" in done.err
-    assert "mail by 127.0.0.1 cannot be told" in done.err
+    assert "cannot reach 127.0.0.1: no connection" in done.err
+    assert "cannot reach mail by 127.0.0.1" in done.err
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "told"]
     assert any(path.name == "search.log" for path in written)
     texts = [done.out, done.err, *(path.read_bytes().decode("latin-1") for path in written)]

@@ -127,7 +127,7 @@ def test_what_fails_for_a_while_is_sent_again(
         target.wait_for(1)
     assert len(target.requests) == 4
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
-        "--notify: 127.0.0.1 cannot be told: it answered 503"
+        "a notification cannot reach 127.0.0.1: it answered 503"
     ]
 
 
@@ -183,7 +183,7 @@ def test_one_that_does_not_answer_holds_up_neither_the_search_nor_others(
         begun = time.monotonic()
         telling.close(0.3)
         assert 0.3 <= time.monotonic() - begun < 1.0 < TIMEOUT_S
-    assert "not told in time: 127.0.0.1" in caplog.text
+    assert "a notification did not reach 127.0.0.1 in time" in caplog.text
 
 
 def test_the_end_waits_for_no_pause(target: WebTarget, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,15 +104,28 @@ def test_renewals_that_fail_are_counted(
     assert "tuner_deliveries_waiting" not in read(metrics.page)
 
 
-def test_a_daemon_announces_ends_and_what_it_leaves_alone(bench: ServiceBench) -> None:
+def test_a_daemon_announces_ends_and_what_it_leaves_alone(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same failure once, however often it is tried again."""
+    monkeypatch.setattr("tuner.service.daemon._FIRST_PAUSE_S", 0.1)
     with WebTarget().serving() as target, study_announcer(bench.store, [target.url]) as announcer:
-        failing = bench.add("failing", 4, {"act": "raise", "at": 1})
-        good = bench.add("good", 2)
+        bench.add("fails", 12, {"act": "raise", "at": 1})
+        good, astray = bench.add("good", 2), bench.add("astray", 2)
+        study_control.set_state(bench.store, astray, StudyState.PAUSED)
         with bench.daemon(announcer=announcer) as running:
             bench.wait_until_done(good)
-            wait_until(lambda: failing.name in running.skipped)
-            wait_until(lambda: {"done", "failing"} <= set(target.kinds()))
-    told = {post["study"]: post["text"] for post in target.posts if post["kind"] != "best"}
-    assert told["good"].startswith("study good: done; 2 of 2 trials done; best val_accuracy")
-    failures = [post["text"] for post in target.posts if post["study"] == "failing"]
-    assert any("skipped by the worker on" in text and "ValueError" in text for text in failures)
+            wait_until(lambda: running.lines_on("fails: skipped") >= 2)
+            (bench.folder / "points.npz").unlink()
+            study_control.set_state(bench.store, astray, StudyState.RUNNING)
+            wait_until(lambda: "astray" in {post["study"] for post in target.posts})
+    texts = [post["text"] for post in target.posts if post["kind"] != "best"]
+    failures = [text for text in texts if "ValueError" in text]
+    assert [text.partition(": trial")[0] for text in failures] == [
+        "study fails: stopped: three trials in a row failed"
+    ]
+    assert next(text for text in texts if "good" in text).startswith("study good: done; 2 of 2")
+    left_alone = [text for text in texts if "astray" in text]
+    assert len(left_alone) == 1
+    assert left_alone[0].startswith("study astray: skipped by the worker on ")
+    assert "points.npz" in left_alone[0]

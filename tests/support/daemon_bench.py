@@ -95,6 +95,10 @@ class InThread:
         self._thread.join(30)
         assert not self._thread.is_alive()
 
+    def lines_on(self, beginning: str) -> int:
+        """How many lines it has told that begin so."""
+        return sum(line.startswith(beginning) for line in self.lines)
+
     @property
     def skipped(self) -> dict[str, str]:
         return self.daemon.status.skipped

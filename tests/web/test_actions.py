@@ -129,7 +129,7 @@ def test_a_promotion_runs_in_a_process_and_its_failure_is_shown(
     progress = f"/studies/{study.uuid}/promotion"
     assert submit(client, path).headers["location"] == progress
     assert "is being promoted: wait" in done(client, path)
-    wait_until(lambda: "badge running" not in client.get(progress).text)
+    wait_until(lambda: "badge running" not in client.get(progress).text, timeout_s=120)
     shown = client.get(progress).text
     assert "not promoted" in shown
     assert f"tuner promote tried --trial {complete.number} --trust-code" in shown

@@ -175,6 +175,8 @@ def test_a_trial_opens_in_all_three_tools(service: Service, open_page: OpenPage)
     follow(page, "in MLflow")
     expect(page.get_by_role("heading", name="trial 1")).to_be_visible()
     expect(page.get_by_text("markup").first).to_be_visible()
+    # It cannot be used here, and opens by itself the first time.
+    expect(page.get_by_text("Welcome to MLflow Assistant")).to_have_count(0)
     assert page.url.startswith(f"{service.address}/mlflow/#/experiments/")
 
 

@@ -19,6 +19,7 @@ from tuner.study.messages import Report
 from tuner.study.spec import Choice
 from tuner.study.study_state import StudyState
 from tuner.system.logs import remember_values
+from tuner.web import study_page
 
 SCRIPT = "<script>alert(1)</script>"
 SECRET = "s3cr3t-of-a-database"
@@ -72,6 +73,19 @@ def test_what_the_page_shows_of_a_running_study(own_store: Store, client: Any) -
     assert "<html" not in part
     whole = client.get(f"/studies/{study.uuid}/now").text
     assert whole.startswith("<!doctype html>")
+
+
+def test_the_best_of_a_large_study_is_fetched_once_the_page_is_shown(
+    own_store: Store, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_page, "_LARGE", 4)
+    study = searched(own_store)
+    page = client.get(f"/studies/{study.uuid}").text
+    assert f'data-part="/studies/{study.uuid}/now" data-later' in page
+    assert "0 of 5" in words(page)
+    assert "user error 1" not in words(page)
+    part = client.get(f"/studies/{study.uuid}/now", headers=PART).text
+    assert "user error 1" in words(part)
 
 
 def test_where_nothing_happens_it_says_what_to_do(own_store: Store, client: Any) -> None:

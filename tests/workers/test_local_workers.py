@@ -27,7 +27,7 @@ from toy_training import BROKEN, STILLBORN, TOY
 from tuner.errors import WorkerError
 from tuner.study.messages import Ended, Failed, Lost, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, default_workers, gpus, memory_bytes
-from tuner.workers import BackEnd, EntryPoint, Workers, local
+from tuner.workers import BackEnd, EntryPoint, Workers, local, process_starts
 from tuner.workers.local import LocalWorkers, warm
 
 
@@ -223,7 +223,7 @@ def test_too_many_open_files_is_told_with_the_remedy(monkeypatch: pytest.MonkeyP
 def test_a_process_that_waits_becomes_a_worker(setup: WorkerSetup) -> None:
     entry = EntryPoint(TOY.name, TOY.preload, warm_up="toy_training:warm_up")
     local.keep_ready(entry, 2)
-    waiting = [ready.process.pid for ready in local._ready]
+    waiting = [ready.process.pid for ready in process_starts._ready]
     try:
         workers = LocalWorkers(1, entry, setup)
         workers.start()

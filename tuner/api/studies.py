@@ -165,7 +165,9 @@ class Study:
             trial_timeout=trial_timeout,
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
-            notify=(notify,) if isinstance(notify, str) else tuple(notify),
+            notify=(notify,)
+            if isinstance(notify, str) or not isinstance(notify, Sequence)
+            else tuple(notify),
         )
         check_switches(tracking=tracking)
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened

@@ -82,7 +82,7 @@ class SearchWanted:
                 f"{spell('log_models')} must be best, all or none, got {shown(self.log_models)}"
             )
         keep_models = self._most_kept(spell)
-        check_addresses(self.notify)
+        check_addresses(self.notify, spell("notify"))
         return SearchOptions(
             limits=Limits(
                 trials=0,

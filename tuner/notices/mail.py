@@ -35,7 +35,7 @@ class MailAddress:
     to: tuple[str, ...]
 
 
-def parse_mail_address(parts: SplitResult) -> MailAddress:
+def parse_mail_address(parts: SplitResult, option: str) -> MailAddress:
     """smtp://USER:PASSWORD@HOST:PORT/?to=A&to=B&from=C. Raises UsageError."""
     query = parse_qs(parts.query)
     user = unquote(parts.username) if parts.username else None
@@ -43,11 +43,11 @@ def parse_mail_address(parts: SplitResult) -> MailAddress:
     sender = query.get("from", [user if user and "@" in user else f"tuner@{socket.getfqdn()}"])[0]
     to = tuple(name.strip() for names in query.get("to", []) for name in names.split(","))
     if not to:
-        raise UsageError(f"--notify {parts.scheme}://{host}: say who is written to: ?to=YOU@HOST")
+        raise UsageError(f"{option} {parts.scheme}://{host}: say who is written to: ?to=YOU@HOST")
     for name in (sender, *to):
         if "@" not in name or not name.isprintable() or " " in name:
             raise UsageError(
-                f"--notify {parts.scheme}://{host}: to= and from= take addresses such as you@host"
+                f"{option} {parts.scheme}://{host}: to= and from= take addresses such as you@host"
             )
     return MailAddress(
         host=host,

@@ -18,6 +18,7 @@ from tuner.notices.announcements import Announcement
 from tuner.notices.mail import MailReceiver, parse_mail_address
 from tuner.settings import tuner_version
 from tuner.system.logs import mask_records, remember_address
+from tuner.values import shown
 
 if TYPE_CHECKING:
     import httpx
@@ -123,34 +124,39 @@ def _refusal(status: int) -> NoticeError:
     return NoticeError(f"it answered {status}", may_pass=status in (408, 425, 429) or status >= 500)
 
 
-def read_addresses(texts: Sequence[str]) -> list[str]:
+OPTION = "--notify"
+
+
+def read_addresses(texts: Sequence[str], option: str = OPTION) -> list[str]:
     """The addresses of --notify and TUNER_NOTIFY: each a URL, or @FILE with one a line, in which
-    empty lines and those that begin with # are left out. All are secrets from now on. Raises
-    UsageError."""
+    empty lines and those that begin with # are left out. All are secrets from now on. `option`: as
+    the user wrote it. Raises UsageError."""
     addresses: list[str] = []
     for text in texts:
-        addresses += _lines(Path(text[1:]).expanduser()) if text.startswith("@") else [text]
+        if not isinstance(text, str):
+            raise UsageError(f"{option} must be an address or a list of them, got {shown(text)}")
+        addresses += _lines(Path(text[1:]).expanduser(), option) if text[:1] == "@" else [text]
     for address in addresses:
         remember_address(address)
     return addresses
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path, option: str) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise UsageError(f"--notify @{file}: the file cannot be read: {reason}") from error
+        raise UsageError(f"{option} @{file}: the file cannot be read: {reason}") from error
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def check_addresses(texts: Sequence[str]) -> None:
+def check_addresses(texts: Sequence[str], option: str = OPTION) -> None:
     """Raises UsageError for texts of which no receivers can be made."""
-    for address in read_addresses(texts):
-        make_receiver(address)
+    for address in read_addresses(texts, option):
+        make_receiver(address, option)
 
 
-def make_receiver(address: str) -> Receiver:
+def make_receiver(address: str, option: str = OPTION) -> Receiver:
     """The receiver of a URL. Raises UsageError, which does not show the URL."""
     scheme, host = "", None
     try:
@@ -158,14 +164,14 @@ def make_receiver(address: str) -> Receiver:
         scheme, host = parts.scheme.lower(), parts.hostname
         _ = parts.port  # it is read here, where it may be none
     except ValueError as error:
-        raise _no_address("it is no URL") from error
+        raise _no_address("it is no URL", option) from error
     if not host:
-        raise _no_address("it has no host" if scheme else "it is no URL")
+        raise _no_address("it has no host" if scheme else "it is no URL", option)
     if scheme in _MAIL_SCHEMES:
-        return MailReceiver(parse_mail_address(parts))
+        return MailReceiver(parse_mail_address(parts, option))
     word, plus, transport = scheme.rpartition("+")
     if transport not in _WEB_SCHEMES or (plus and word not in FORMATS):
-        raise _no_address(f"its scheme {scheme} is none of them")
+        raise _no_address(f"its scheme {scheme} is none of them", option)
     url = address[len(word) + 1 :] if plus else address
     return WebReceiver(url, FORMATS[word].body if plus else _format_of(parts).body)
 
@@ -176,9 +182,9 @@ def _format_of(parts: SplitResult) -> MessageFormat:
     return next(matching, FORMATS["plain"])
 
 
-def _no_address(problem: str) -> UsageError:
+def _no_address(problem: str, option: str) -> UsageError:
     return UsageError(
-        f"--notify (or TUNER_NOTIFY): {problem}; it takes https://HOST/PATH, "
+        f"{option}: {problem}; it takes https://HOST/PATH, "
         "slack+https://HOST/PATH, discord+https://HOST/PATH, "
-        "smtp://USER:PASSWORD@HOST:587/?to=YOU@HOST, or @FILE of such lines"
+        "smtp://HOST:587/?to=ADDRESS, or @FILE of such lines"
     )

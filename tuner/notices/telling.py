@@ -166,7 +166,7 @@ class _Post:
     def join(self, within_s: float) -> None:
         self._thread.join(within_s)
         if self._thread.is_alive():
-            logger.warning("not told in time: %s", self._receiver.name)
+            logger.warning("a notification did not reach %s in time", self._receiver.name)
 
     def _run(self) -> None:
         while (announcement := self._next()) is not None:
@@ -203,7 +203,7 @@ class _Post:
     def _complain(self, error: Exception) -> None:
         """Once, until it answers again: the search goes on."""
         if not self._is_failing:
-            logger.warning("--notify: %s cannot be told: %s", self._receiver.name, error)
+            logger.warning("a notification cannot reach %s: %s", self._receiver.name, error)
         self._is_failing = True
 
 

@@ -1,11 +1,12 @@
 """What is announced of a search: new bests, its end, and what keeps it from going on."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tuner.notices import Announcement, Announcer, NoticeKind, announcer
+from tuner.notices import Announcement, Announcer, NoticeKind, announcer, check_addresses
 from tuner.notices.telling import Later
 from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Watcher
@@ -15,9 +16,12 @@ from tuner.storage.studies import StudyRow, study_with_uuid
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.system.logs import without_secrets
 
-# Of a study's new bests one is told in this time, and what fails once.
+# Of a study's new bests one is told in this time, and of the same failures.
 BEST_EVERY_S = 30.0
 FAILING_EVERY_S = 3600.0
+# Several loops that stop early tell it once.
+STOPPED_EVERY_S = 60.0
+DONE = "done"
 # Whoever ends a search in one of these ways knows it.
 _KNOWN = (StopReason.INTERRUPTED, StopReason.PAUSED, StopReason.DELETED)
 _FAILING = (StopReason.ERRORS, StopReason.STOPPED)
@@ -27,6 +31,7 @@ _FAILING = (StopReason.ERRORS, StopReason.STOPPED)
 def study_announcer(store: Store, addresses: Sequence[str]) -> Iterator[Announcer]:
     """An announcer for these addresses and those of TUNER_NOTIFY; see `notices.announcer`. Of
     several loops on the database one announces. Raises UsageError."""
+    check_addresses(notify_addresses(), "TUNER_NOTIFY")
     wanted = [*notify_addresses(), *addresses]
     if not wanted:
         yield Announcer()
@@ -57,9 +62,10 @@ class _Turns:
                 if announcement.trial is not None:
                     notices_told.note_best(self._store, study, announcement.trial)
                 subject, every_s = f"done/{announcement.done}", notices_told.FOR_EVER_S
+                if announcement.what != DONE:  # loops that stop early have done different numbers
+                    subject, every_s = f"done/{_digest(announcement)}", STOPPED_EVERY_S
             case NoticeKind.FAILING:
-                digest = hashlib.sha256(announcement.what.encode()).hexdigest()[:32]
-                subject, every_s = f"failing/{digest}", FAILING_EVERY_S
+                subject, every_s = f"failing/{_digest(announcement)}", FAILING_EVERY_S
         is_ours = notices_told.claim(self._store, study, subject, every_s)
         return announcement if is_ours else None
 
@@ -72,6 +78,12 @@ class _Turns:
             return Later(best)
         number, score = best
         return replace(announcement, trial=number, score=score)
+
+
+def _digest(announcement: Announcement) -> str:
+    """Of what has happened, without its numbers: a trial's, or a process'."""
+    what = re.sub(r"\d+", "", announcement.what)
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 class AnnouncedSearch:
@@ -95,11 +107,11 @@ class AnnouncedSearch:
         reason, status = outcome.reason, outcome.status
         if reason in _KNOWN or (reason is None and not status.done_here):
             return
-        if reason in _FAILING:
+        if reason is not None and reason in _FAILING:
             failure = f": {outcome.failure}" if outcome.failure else ""
             self._tell(NoticeKind.FAILING, f"{_stopped(reason)}{failure}", status)
         else:
-            self._tell(NoticeKind.DONE, "done" if reason is None else _stopped(reason), status)
+            self._tell(NoticeKind.DONE, DONE if reason is None else _stopped(reason), status)
 
     def _tell(self, kind: NoticeKind, what: str, status: RunStatus) -> None:
         self._announcer.tell(
@@ -117,8 +129,8 @@ class AnnouncedSearch:
         )
 
 
-def _stopped(reason: StopReason | None) -> str:
-    return "stopped" if reason is None else f"stopped: {reason.in_words}"
+def _stopped(reason: StopReason) -> str:
+    return f"stopped: {reason.in_words}"
 
 
 def announce_failure(announcer: Announcer, study: StudyRow, problem: str) -> None:

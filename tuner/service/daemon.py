@@ -236,7 +236,8 @@ class Daemon:
         self._skipped[search.uuid] = skipped
         if before is None or before.reason != skipped.reason:
             self.setup.tell(f"{printable(search.name)}: skipped: {skipped.reason}")
-            self._announce_skipped(skipped, search.uuid)
+            if not search.is_announced:
+                self._announce_skipped(skipped, search.uuid)
 
     def _announce_skipped(self, skipped: Skipped, uuid: str) -> None:
         what = f"skipped by the worker on {self.row}: {skipped.reason}"

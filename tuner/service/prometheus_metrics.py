@@ -192,7 +192,7 @@ class PageMetrics(_Page):
         return [
             _study_counts(store),
             _gauges("tuner_trials", "Trials of all studies by state.", "state", trials),
-            _gauge("tuner_workers", "Daemons (tuner worker) that are alive.", daemons),
+            _gauge("tuner_workers", "Daemons that are alive.", daemons),
             _gauge(
                 "tuner_loops",
                 "Searches whose lease holds, of daemons and in the foreground.",

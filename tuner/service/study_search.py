@@ -76,6 +76,8 @@ class StudySearch:
     def __init__(self, setup: SearchSetup, work: StudyWork, shares: ProcessShares) -> None:
         self.name, self.uuid = work.name, work.uuid
         self.problem: str | None = None
+        # Whether its announcer was told of the problem.
+        self.is_announced = False
         self.ended_trials = 0
         self.started_at = time.monotonic()
         self._setup, self._shares = setup, shares
@@ -166,6 +168,7 @@ class StudySearch:
         """Say how it ended."""
         if outcome.reason is StopReason.ERRORS:
             self.problem = f"three trials in a row failed; {describe_failure(study, outcome)}"
+            self.is_announced = True
         elif outcome.reason is not None and outcome.reason not in _ASKED_TO_END:
             self.problem = f"its search has ended: {outcome.reason}"
         status = outcome.status

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from tuner.errors import StudyError
 from tuner.settings import Settings, child_environment
+from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.system.logs import without_secrets
@@ -135,7 +136,8 @@ def ask_to_promote(request: Request, opened: Opened, number: int) -> Response:
     store, study = opened
     check_is_search(study, "promoting a trial")
     trial = find_trial(store, study, number)
-    return page(request, "promote.html", study=study, trial=trial)
+    readings = describe_readings(earlier_readings(store, study.spec.fingerprint))
+    return page(request, "promote.html", study=study, trial=trial, readings=readings)
 
 
 @router.post("/studies/{uuid}/trials/{number}/promote")

@@ -225,7 +225,7 @@ def _login_problem(tool: Tool, reply: httpx.Response) -> str | None:
         return None
     return (
         f"{tool.name} asks for a login, or refuses it: set MLFLOW_TRACKING_USERNAME and "
-        "MLFLOW_TRACKING_PASSWORD for tuner ui"
+        "MLFLOW_TRACKING_PASSWORD where this page is served"
     )
 
 

@@ -33,6 +33,8 @@ from tuner.web.web_setup import opened_study
 _MOST_RUNNING = 64
 _MOST_REASONS = 20
 _LONGEST_REASON = 300
+# The best of more trials, and how they ended, is fetched once the page is shown.
+_LARGE = 5000
 # Figures that are drawn once their section is opened.
 _FOLDED = frozenset({"parallel"})
 # Its own section has it, with tracebacks.
@@ -108,18 +110,22 @@ def show_now(study: OpenedStudy, request: Request) -> Response:
     return part(request, "study_now.html", heading, study=row, **_now(request, store, row))
 
 
-def _now(request: Request, store: Store, study: StudyRow) -> dict[str, Any]:
+def _now(request: Request, store: Store, study: StudyRow, at_once: bool = False) -> dict[str, Any]:
+    """What study_now.html shows. `at_once`: without what takes long to read of a large study, for
+    the first sight of the page: `is_outline` says that it has to be fetched."""
     progress = read_outlook(store, study)
     running = running_trials(store, study)
-    standing, ends = _trial_facts(request, store, study)
+    is_outline = at_once and progress.total > _LARGE
+    standing, ends = (Standing(), {}) if is_outline else _trial_facts(request, store, study)
     return {
         "progress": progress,
-        "badge": BADGES.get(progress.state_word, ""),
+        "badge": _BADGES.get(progress.state_word, ""),
         "to_do": what_to_do(study, progress),
         "standing": standing,
         "ends": ends,
         "running": running[:_MOST_RUNNING],
         "more_running": max(0, len(running) - _MOST_RUNNING),
+        "is_outline": is_outline,
     }
 
 

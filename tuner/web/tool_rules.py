@@ -14,13 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.system.names import command
+
 READING = frozenset({"GET", "HEAD"})
 _MLFLOW_API = re.compile(r"/(?:ajax-)?api/\d+\.\d+/mlflow/(.*)")
 _MUTATION = re.compile(r"\bmutation\b", re.IGNORECASE)
 _ELSEWHERE = "may not be done through this page; use MLflow's own client"
 _BY_COMMANDS = (
     "studies are created, renamed and deleted by tuner's commands, which keep their networks and "
-    "MLflow's runs in step: tuner study delete NAME"
+    "MLflow's runs in step: "
 )
 
 # POST, below /ajax-api/2.0/mlflow/: they are searches.
@@ -152,7 +154,7 @@ def dashboard_refusal(request: ToolRequest) -> str | None:
     if request.method in READING:
         return None
     if not _DASHBOARD_WRITES.fullmatch(f"{request.method} {request.path}"):
-        return _BY_COMMANDS
+        return _BY_COMMANDS + command("study", "delete", "NAME")
     return None if request.may_change else _readers_only("the dashboard")
 
 

@@ -160,7 +160,7 @@ def _attempts(store: Store, study: StudyRow, trial: TrialRow) -> list[Attempt]:
         place = places.get(row.attempt)
         words = ""
         if place is not None:
-            how = "tuner worker" if place.has_daemon else "in the foreground"
+            how = "a daemon" if place.has_daemon else "in the foreground"
             words = f"worker {row.worker} on {place.host} (pid {place.pid}, {how})"
         end = (row.end or "running").replace("_", " ")
         attempts.append(Attempt(row, words, end, without_secrets(row.detail or "")))

@@ -5,9 +5,10 @@
 
 (() => {
   const PLOTLY = document.currentScript.dataset.plotly;
-  // Drawing takes much more than fetching: a figure whose drawing took t rests for 200 t.
+  // Drawing takes much more than fetching: a figure whose drawing took t rests for 100 t.
   const LEAST_GAP_MS = 5000;
-  const GAP_FOR_COST = 200;
+  const LONGEST_GAP_MS = 30000;
+  const GAP_FOR_COST = 100;
   const HEIGHT = 300;
   const FACE = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
   // Okabe and Ito's colours, which colour-blind readers can tell apart; lighter ones in the dark.
@@ -109,7 +110,8 @@
     } catch (error) {
       note(element, `This figure cannot be drawn: ${error.message}`);
     }
-    state.next = performance.now() + Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost);
+    const rest = Math.min(Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost), LONGEST_GAP_MS);
+    state.next = performance.now() + rest;
     state.busy = false;
     wish(element);
   }

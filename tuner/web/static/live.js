@@ -17,6 +17,7 @@
   const root = document.querySelector("[data-changes]");
   // A part that took t is not fetched again within 50 t.
   const LEAST_GAP_MS = 2500;
+  const LONGEST_GAP_MS = 30000;
   const GAP_FOR_COST = 50;
   const NO_ANSWER = "The server does not answer. What is shown may be old.";
   const PATIENCE_MS = 5000;
@@ -118,7 +119,8 @@
       tell(NO_ANSWER);
     }
     const cost = performance.now() - begun;
-    state.next = performance.now() + Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost);
+    const rest = Math.min(Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost), LONGEST_GAP_MS);
+    state.next = performance.now() + rest;
     state.busy = false;
     if (state.stale || part.dataset.part !== url) wish(part);
   }
