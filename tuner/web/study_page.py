@@ -119,7 +119,7 @@ def _now(request: Request, store: Store, study: StudyRow, at_once: bool = False)
     standing, ends = (Standing(), {}) if is_outline else _trial_facts(request, store, study)
     return {
         "progress": progress,
-        "badge": _BADGES.get(progress.state_word, ""),
+        "badge": BADGES.get(progress.state_word, ""),
         "to_do": what_to_do(study, progress),
         "standing": standing,
         "ends": ends,
