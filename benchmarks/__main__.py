@@ -252,6 +252,46 @@ def _fit_engine() -> str:
     )
 
 
+def _many_loops() -> str:
+    result = run("service", "many_loops")
+    exact = "exact" if result["done"] == result["trials"] == result["asked"] else "NOT exact"
+    return (
+        f"**{result['trials_per_s']:.0f}/s**, the total {exact} ({result['statements']:.0f} "
+        f"statements and {result['commits']:.1f} transactions a trial; CPU of the loop "
+        f"{result['loop_cpu_ms']:.0f} ms, of the server {result['server_cpu_ms']:.0f} ms)"
+    )
+
+
+def _many_workers() -> str:
+    plain = run("service", "many_workers", sampler="random", pruner="none")
+    tpe = run("service", "many_workers", pruner="none")
+    return (
+        f"**{plain['busy']:.0%}** ({plain['cpu']:.0%} computes; {plain['statements']:.1f} "
+        f"statements and {plain['commits']:.2f} transactions a report); with TPE {tpe['busy']:.0%}"
+    )
+
+
+def _page() -> str:
+    result = run("pages", "looking")
+    paint = result.get("first_paint", [None, None])[1]
+    return (
+        f"first paint **{paint} s**, the page {result['page'][1]} s, next page "
+        f"**{result['next_page'][1]} s** ({result['sorted_by_score'][1]} s by score, "
+        f"{result['filtered'][1]} s filtered)"
+    )
+
+
+def _open_page() -> str:
+    """Interleaved, since the load of a machine changes."""
+    pairs = [
+        [run("pages", "searching", open_page=on)["epochs_per_s"] for on in (False, True)]
+        for _ in range(10)
+    ]
+    costs = [(without / beside - 1) * 100 for without, beside in pairs]
+    low, middle, high = statistics.quantiles(costs, n=4)
+    return f"**{middle:+.1f} %** (10 pairs, quartiles {low:+.1f} and {high:+.1f} %)"
+
+
 ROWS = {
     "epoch-small": Row(
         "an epoch of 784-64-64-10, SGD, batch 32, against Keras `fit`",
@@ -284,6 +324,32 @@ ROWS = {
         "2x",
         "",
         _objectives,
+    ),
+    "loops": Row(
+        "8 loops of one worker on one study in PostgreSQL, an objective of 1 ms: trials a second",
+        "30, exact total",
+        "100",
+        _many_loops,
+    ),
+    "workers-64": Row(
+        "64 simulated workers on one loop, PostgreSQL, a report each 0.5 s: the loop's busy time",
+        "50 %",
+        "20 %",
+        _many_workers,
+    ),
+    "page": Row(
+        "the page of a study with 50 000 trials, SQLite: first paint in Chromium, and the next "
+        "page of its table",
+        "1 s; 0.3 s",
+        "",
+        _page,
+    ),
+    "open-page": Row(
+        "a study's page open in a browser on the machine of its search, two workers with an epoch "
+        "each 20 ms: cost in trial-epochs a second",
+        "2 %",
+        "0.5 %",
+        _open_page,
     ),
     "until": Row("seconds to validation accuracy 0.88, median of 3 seeds", "10x", "15x", _until),
     "build-model": Row(

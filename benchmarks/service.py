@@ -120,6 +120,7 @@ def many_loops(
     return {
         "trials_per_s": round(len(counted) / (max(ended) - all_begun), 1),
         "counted": len(counted),
+        "asked": trials,
         "done": done,
         "trials": len(found),
         "loop_cpu_ms": round(1000 * sum(one["cpu_s"] for one in said) / len(found), 2),

@@ -55,6 +55,18 @@ def test_programs_are_told_the_facts(target: WebTarget) -> None:
     assert second["text"] == "study s: stopped: the data are gone"
 
 
+def test_no_proxy_hears_what_this_machine_tells_itself(
+    target: WebTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    with announcer([target.url]) as telling:
+        telling.tell(done())
+    assert target.kinds() == ["done"]
+
+
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_still_json(score: float, target: WebTarget) -> None:
     with announcer([target.url]) as telling:

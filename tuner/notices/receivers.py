@@ -23,6 +23,7 @@ from tuner.values import shown
 if TYPE_CHECKING:
     import httpx
 
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # One request, in seconds: to connect, and from one part of the answer to the next.
 TIMEOUT_S = 5.0
 # Discord refuses longer texts.
@@ -93,6 +94,8 @@ class WebReceiver:
             follow_redirects=False,
             headers={"User-Agent": f"tuner/{tuner_version()}"},
             limits=httpx.Limits(max_keepalive_connections=0),
+            # What this machine tells itself is not for the environment's proxy.
+            mounts={f"all://{host}": None for host in _LOOPBACK},
         )
 
     def send(self, announcement: Announcement) -> None:

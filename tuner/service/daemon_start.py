@@ -9,11 +9,11 @@ from pathlib import Path
 from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
 from tuner.notices import check_addresses
-from tuner.runner import KERAS, Limits, SearchOptions, study_announcer
+from tuner.runner import KERAS, SearchOptions, study_announcer
 from tuner.service.daemon import Daemon
 from tuner.service.daemon_health import HealthFile, HealthServer
 from tuner.service.prometheus_metrics import DaemonMetrics
-from tuner.service.study_search import SearchSetup
+from tuner.service.study_search import USUAL_OPTIONS, SearchSetup
 from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, daemon_rows
 from tuner.system.logs import log_to_file
@@ -42,7 +42,7 @@ class WorkerWanted:
     health_port: int | None = None
     notify: tuple[str, ...] = ()
     entry: EntryPoint | None = None
-    options: SearchOptions = SearchOptions(Limits(trials=0))
+    options: SearchOptions = USUAL_OPTIONS
 
     def check(self) -> None:
         """Raises UsageError."""

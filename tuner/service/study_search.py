@@ -49,6 +49,9 @@ _ASKED_TO_END = (
     StopReason.PATIENCE,
 )
 
+# The total of its trials is read by each loop, again and again.
+USUAL_OPTIONS = SearchOptions(Limits(trials=0))
+
 
 @dataclass(frozen=True)
 class SearchSetup:
@@ -66,7 +69,7 @@ class SearchSetup:
     announcer: Announcer = field(default_factory=Announcer)
     metrics: DaemonMetrics | None = None
     entry: EntryPoint | None = None
-    options: SearchOptions = SearchOptions(Limits(trials=0))
+    options: SearchOptions = USUAL_OPTIONS
 
 
 class StudySearch:
