@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import UsageError
@@ -42,7 +42,7 @@ class WorkerWanted:
     health_port: int | None = None
     notify: tuple[str, ...] = ()
     entry: EntryPoint | None = None
-    options: SearchOptions = SearchOptions(Limits(trials=0))
+    options: SearchOptions = field(default_factory=lambda: SearchOptions(Limits(trials=0)))
 
     def check(self) -> None:
         """Raises UsageError."""
