@@ -4,6 +4,9 @@ One thread reads, a few times a second, which studies have trials left, shares t
 processes between them (shares.py), and begins and ends searches (study_search.py), each of which is
 a loop in a thread of its own. All worker processes come from one fork server, which imports
 TensorFlow once.
+
+Threads do: beside a TPE sampler that is asked without pause (3000 trials, 49 ms of computing each),
+the median write of another thread took 0.3 ms as before, and 95 % less than 25 ms instead of 7 ms.
 """
 
 import fnmatch
