@@ -65,6 +65,17 @@ def test_states_are_said_with_what_comes_next(tuner, store: Store, study: StudyR
     assert tuner("trial", "stop", "0").out == "study mine: trial 0 ends when it goes on\n"
 
 
+def test_a_study_that_is_done_waits_for_nobody(tuner, store: Store, study: StudyRow) -> None:
+    daemon_rows.register(store, 2)
+    slots.ensure_slots(store, study, 1)
+    lease = leases.open_lease(store, study)
+    complete(store, lease, begun(store, lease))
+    leases.renew_lease(store, lease, 0.0)
+    assert tuner("study", "resume").out == (
+        "study mine: all 1 trials are done; for more: tuner study set mine --trials 2\n"
+    )
+
+
 def test_set_changes_what_it_is_told(tuner, store: Store, study: StudyRow) -> None:
     done = tuner("study", "set", "mine", "--trials", "6", "--patience-trials", "4")
     assert done.out == "study mine: 6 trials in all, patience 4 trials\n"

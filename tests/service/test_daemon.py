@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from daemon_bench import ServiceBench
@@ -17,11 +18,12 @@ from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
 from tuner.reports.worker_tables import worker_rows
 from tuner.service import daemon
-from tuner.service.daemon import DaemonStatus
+from tuner.service.daemon import DaemonStatus, Skipped
 from tuner.service.daemon_health import HealthFile, HealthServer, is_well
 from tuner.service.daemon_start import WorkerWanted
 from tuner.storage import slots, study_control
 from tuner.storage.daemon_rows import list_daemons, list_loops
+from tuner.storage.studies import delete_study
 from tuner.study.study_state import StudyState
 
 # What has nothing to do with the database is tested on one.
@@ -114,6 +116,34 @@ def test_a_study_that_fails_ends_no_other(
         monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
         wait_until(lambda: "failing" in list_daemons(bench.store)[0].skipped)
     assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
+
+
+@SQLITE
+def test_a_study_that_is_stopped_is_no_longer_listed_as_skipped(bench: ServiceBench) -> None:
+    """One that is resumed is tried at once: what was wrong may have been mended."""
+    study = bench.add("failing", 50, {"act": "raise"})
+    with bench.daemon() as running:
+        wait_until(lambda: "failing" in running.skipped)
+        study_control.set_state(bench.store, study, StudyState.PAUSED)
+        wait_until(lambda: running.skipped == {})
+        tried = len(bench.trials_of(study))
+        study_control.set_state(bench.store, study, StudyState.RUNNING)
+        wait_until(lambda: len(bench.trials_of(study)) > tried)
+        wait_until(lambda: "failing" in running.skipped)
+        delete_study(bench.store, study, even_while_searched=True)
+        wait_until(lambda: running.skipped == {})
+
+
+def test_studies_whose_trials_fail_are_tried_ever_more_rarely() -> None:
+    search = SimpleNamespace(name="a", problem="no", ended_trials=0, has_failed_trials=True)
+    skipped, pauses = None, []
+    for _ in range(40):
+        skipped = Skipped.after(search, skipped, 0.0)
+        pauses.append(skipped.until)
+    assert pauses[:3] == [5.0, 20.0, 80.0]
+    assert pauses[-1] == 6 * 3600
+    search.has_failed_trials = False
+    assert Skipped.after(search, skipped, 0.0).until == 600
 
 
 @SQLITE

@@ -93,5 +93,14 @@ def test_a_share_grows_only_by_what_nobody_holds() -> None:
     assert machine.share("a") == 4
 
 
+def test_studies_that_are_gone_are_forgotten() -> None:
+    machine = ProcessShares(4)
+    machine.set_targets({"a": 2, "b": 2}, 0.0)
+    assert (machine.share("a"), machine.share("b")) == (2, 2)
+    machine.keep({"b"})
+    machine.set_targets({"b": 4}, 1.0)
+    assert (machine.share("a"), machine.share("b")) == (0, 4)
+
+
 def test_an_unknown_study_has_no_share() -> None:
     assert ProcessShares(4).share("a") == 0

@@ -8,6 +8,7 @@ from typing import Any
 from tuner.errors import UsageError
 from tuner.manage.watching import describe_idleness
 from tuner.runner import Limits, most_trials, stop_searches
+from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
 from tuner.storage.studies import StudyRow, check_is_search, load_study
@@ -140,8 +141,12 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
         return f"{asked}; daemons leave it alone until: {resume}"
     if working:
         return f"goes on: {who}"
-    total, daemons = slots.total_slots(store, study), list_daemons(store)
-    return f"may go on; {describe_idleness(study.name, total, daemons)}"
+    total = slots.total_slots(store, study)
+    if total and all_done(store, study, total):
+        return f"all {total} trials are done; for more: " + command(
+            "study", "set", name, "--trials", 2 * total
+        )
+    return f"may go on; {describe_idleness(study.name, total, list_daemons(store))}"
 
 
 def next_command(store: Store, study: StudyRow) -> str:

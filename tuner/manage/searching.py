@@ -179,6 +179,8 @@ def describe_delivery(study: StudyRow, delivered: Delivered | None) -> str | Non
     if delivered is None or not (delivered.missing or delivered.problem):
         return None
     sync = command("sync", in_command(study.name))
+    if delivered.is_left_to_another:
+        return f"{delivered.missing} trials are not in MLflow yet; another search sends them"
     if not delivered.missing:
         return f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}"
     why = f" ({delivered.problem})" if delivered.problem else ""

@@ -42,6 +42,8 @@ _JOIN_S = 1.0
 _IDLE_S = 20.0
 # After a failure a study is left alone for so long, and after each further one twice as long.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
+# Where its trials failed: each try costs three more of them, in SQL and in MLflow.
+_LONGEST_AFTER_TRIALS_S = 6 * 3600.0
 # How long the database may fail before it is reported; work on it is repeated meanwhile.
 _DATABASE_S = 1.0
 # Searches that drain wait for their epochs (loop.CHECKPOINT_WAIT_S), then for MLflow.
@@ -67,7 +69,11 @@ class Skipped:
         """What becomes of a study whose search has failed. One that has ended trials begins with a
         short pause again."""
         failures = 1 if before is None or search.ended_trials else before.failures + 1
-        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (failures - 1))
+        growth, longest_s = 2.0, _LONGEST_PAUSE_S
+        if search.has_failed_trials:
+            growth, longest_s = 4.0, _LONGEST_AFTER_TRIALS_S
+        # 2^30 seconds are longer than any pause: no power may overflow.
+        pause_s = min(longest_s, _FIRST_PAUSE_S * growth ** min(failures - 1, 15))
         return Skipped(search.name, search.problem or "", failures, clock + pause_s)
 
 
@@ -116,7 +122,7 @@ class Daemon:
         self._shares = ProcessShares(self.setup.processes)
         if (metrics := self.setup.metrics) is not None:
             metrics.running = self._shares.running
-            metrics.skipped = lambda: len(self._skipped)
+            metrics.skipped = lambda: len(self.status.skipped)
 
     def run(self) -> int | None:
         """Work until a signal comes; then have all trials put back, and return the signal's number.
@@ -145,7 +151,11 @@ class Daemon:
             processes=self.setup.processes,
             running=running,
             studies=tuple(search.name for search in list(self._searches.values())),
-            skipped={each.name: each.reason for each in list(self._skipped.values())},
+            skipped={
+                each.name: each.reason
+                for uuid, each in list(self._skipped.items())
+                if uuid not in self._searches  # it is being tried again
+            },
             started_at=self._started_at,
             ticked_at=self._ticked_at,
         )
@@ -157,9 +167,24 @@ class Daemon:
         with self._database_errors_told():
             setup = self.setup
             work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
+            self._forget_all_but({each.uuid for each in work} | self._at_work)
             self._give_shares([each for each in work if self._takes(each)])
             self._renew_row()
         self._ticked_at = time.time()
+
+    @property
+    def _at_work(self) -> set[str]:
+        """The studies whose searches have not ended."""
+        return {*self._searches, *(search.uuid for search in self._leaving)}
+
+    def _forget_all_but(self, uuids: set[str]) -> None:
+        """Others are done, paused, stopped or deleted. One that was left alone and is resumed is
+        tried at once."""
+        for uuid in [uuid for uuid in self._skipped if uuid not in uuids]:
+            del self._skipped[uuid]
+        for uuid in [uuid for uuid in self._wanted_at if uuid not in uuids]:
+            del self._wanted_at[uuid]
+        self._shares.keep(uuids)
 
     def _keep_warm(self) -> None:
         """Have a fork server that has TensorFlow imported and, while nothing trains, processes that
@@ -244,7 +269,7 @@ class Daemon:
         self._skipped[search.uuid] = skipped
         if before is None or before.reason != skipped.reason:
             self.setup.tell(f"{printable(search.name)}: skipped: {skipped.reason}")
-            if not search.is_announced:
+            if not search.has_failed_trials:
                 self._announce_skipped(skipped, search.uuid)
 
     def _announce_skipped(self, skipped: Skipped, uuid: str) -> None:

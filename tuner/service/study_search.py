@@ -80,8 +80,8 @@ class StudySearch:
     def __init__(self, setup: SearchSetup, work: StudyWork, shares: ProcessShares) -> None:
         self.name, self.uuid = work.name, work.uuid
         self.problem: str | None = None
-        # Whether its announcer was told of the problem.
-        self.is_announced = False
+        # Whether three trials in a row failed. Then its announcer was told of the problem.
+        self.has_failed_trials = False
         self.ended_trials = 0
         self.started_at = time.monotonic()
         self._setup, self._shares = setup, shares
@@ -133,7 +133,7 @@ class StudySearch:
             check_is_search(study, "a worker's search")
             check_code(study.spec, self._setup.settings)
             # The total is read by the loop, again and again.
-            self._stopping.limits = Limits(**{**study.limits, "trials": 0})
+            self._stopping.limits = Limits.stored(study.limits)
             self._optimize(store, study)
 
     def _optimize(self, store: Store, study: StudyRow) -> None:
@@ -164,7 +164,8 @@ class StudySearch:
         )
         missing = describe_delivery(study, delivered)
         # What a daemon that ends has not sent, the next one sends.
-        if missing is not None and not self._stopping.asked:
+        is_sent_later = self._stopping.asked or (delivered and delivered.is_left_to_another)
+        if missing is not None and not is_sent_later:
             self._tell(missing)
         self._conclude(study, outcome)
 
@@ -172,7 +173,7 @@ class StudySearch:
         """Say how it ended."""
         if outcome.reason is StopReason.ERRORS:
             self.problem = f"three trials in a row failed; {describe_failure(study, outcome)}"
-            self.is_announced = True
+            self.has_failed_trials = True
         elif outcome.reason is not None and outcome.reason not in _ASKED_TO_END:
             self.problem = f"its search has ended: {outcome.reason}"
         status = outcome.status

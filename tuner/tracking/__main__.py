@@ -24,7 +24,13 @@ from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.moved_store import relocate_store
-from tuner.tracking.process import FINISH, RESULT, TrackerSetup, load_tracked_study
+from tuner.tracking.process import (
+    ANOTHER_DELIVERS,
+    FINISH,
+    RESULT,
+    TrackerSetup,
+    load_tracked_study,
+)
 from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import summarize_differences, tag_runs
 
@@ -108,7 +114,7 @@ class Tracker:
     def _pass(self, last: bool) -> None:
         if not self._turn.mine():
             if last:
-                raise TrackingError("another loop's tracker delivers this study")
+                raise TrackingError(ANOTHER_DELIVERS)
             return
         if self._delivery is None:
             self._delivery = self._open()

@@ -32,6 +32,8 @@ from tuner.tracking.links import on_server, server_address, trials_page
 PROBLEM = logs.STDERR_PREFIX
 RESULT = "tuner found: "
 FINISH = b"finish"
+# What a tracker says at its end that has left the study to another one all the time.
+ANOTHER_DELIVERS = "another loop's tracker delivers this study"
 # How long a tracker may continue once the user is in a hurry.
 _HURRIED_S = 3.0
 _POLL_S = 0.1
@@ -62,6 +64,11 @@ class Delivered:
     missing: int
     problem: str | None = None
     link: str | None = None
+
+    @property
+    def is_left_to_another(self) -> bool:
+        """Whether another search of the study sends its trials, those of this one too."""
+        return self.problem == ANOTHER_DELIVERS
 
 
 class TrackerProcess:

@@ -37,6 +37,7 @@ from tuner.tracking.experiments import (
     runs_by_id,
 )
 from tuner.tracking.logged_models import remove_models
+from tuner.tracking.process import ANOTHER_DELIVERS
 from tuner.tracking.study_pages import keep_note, keep_view
 
 # A server refuses requests of more than a million bytes; JSON may need more bytes than the text.
@@ -343,7 +344,7 @@ class TrialRuns:
     def _create(self, trial: TrackedTrial) -> Delivery:
         if not self._still_mine():
             # Another tracker may have got the turn: it is lost with the connection to the database.
-            raise TrackingError("another loop's tracker delivers this study")
+            raise TrackingError(ANOTHER_DELIVERS)
         run = self._client.create_run(
             self._experiment_id,
             start_time=to_milliseconds(trial.started_at),
