@@ -125,7 +125,8 @@ class MailReceiver:
         message["Date"] = format_datetime(announcement.at)
         message["Message-ID"] = make_msgid(domain="tuner.localdomain")
         message["Auto-Submitted"] = "auto-generated"  # no reply by an absent reader's program
-        lines = [f"{name}: {value}" for name, value in announcement.facts.items() if value]
+        facts = announcement.facts
+        lines = [f"{name}: {value}" for name, value in facts.items() if value is not None]
         message.set_content("\n".join([announcement.text, "", *lines]) + "\n")
         return message
 

@@ -320,7 +320,7 @@ class Daemon:
         """Have all trials put back, so that the next daemon goes on with them."""
         self._ended.set()
         searches = [*self._searches.values(), *self._leaving]
-        if searches:
+        if self._shares.running():
             self.setup.tell("ending: waiting for the running epochs, at most 5 s")
         for search in searches:
             search.end()
@@ -337,6 +337,7 @@ class Daemon:
             logger.warning("no orderly end within %.0f s; what was running goes on later", _DRAIN_S)
             fold_all()
             os._exit(1)
+        self.setup.tell("ended; what was running goes on with the next worker")
 
     def _waits(self, seconds: float) -> bool:
         """Whether searches that have not ended for so long are waited for. One that holds no trial

@@ -31,7 +31,7 @@ from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, load_study
 from tuner.storage.study_work import StudyWork
 from tuner.study.ends import StopReason, TrialEnd
-from tuner.system.logs import without_secrets
+from tuner.system.logs import logging_about, without_secrets
 from tuner.system.names import command, in_command, printable
 from tuner.values import format_number
 from tuner.workers import EntryPoint
@@ -117,7 +117,8 @@ class StudySearch:
 
     def _run(self) -> None:
         try:
-            self._search()
+            with logging_about(study=self.name):
+                self._search()
         except TunerError as error:
             self.problem = _explain(error, self.name)
         except Exception as error:
