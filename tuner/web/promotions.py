@@ -21,13 +21,11 @@ from tuner.errors import StudyError
 from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.trials import find_trial
 from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
-from tuner.web.trial_table import Opened
-from tuner.web.web_setup import site_of
+from tuner.web.web_setup import OpenedStudy, opened_trial, site_of
 
 _MOST_LINES = 400
 _END_S = 5.0
@@ -131,22 +129,22 @@ router = APIRouter(lifespan=_promoting)
 
 
 @router.get("/studies/{uuid}/trials/{number}/promote")
-def ask_to_promote(request: Request, opened: Opened, number: int) -> Response:
+def ask_to_promote(request: Request, opened: OpenedStudy, number: int) -> Response:
     """Says what it does, and asks once: it reads the test split."""
     store, study = opened
     check_is_search(study, "promoting a trial")
-    trial = find_trial(store, study, number)
+    trial = opened_trial(store, study, number)
     readings = describe_readings(earlier_readings(store, study.spec.fingerprint))
     return page(request, "promote.html", study=study, trial=trial, readings=readings)
 
 
 @router.post("/studies/{uuid}/trials/{number}/promote")
 def promote_trial(
-    request: Request, opened: Opened, number: int, form: Annotated[Form, Depends(form_of)]
+    request: Request, opened: OpenedStudy, number: int, form: Annotated[Form, Depends(form_of)]
 ) -> Response:
     """Start it, and show how it goes."""
     store, study = opened
-    find_trial(store, study, number)
+    opened_trial(store, study, number)
     settings = site_of(request).setup.settings
     name, replaces = form.get("name", "").strip(), "replace" in form
     try:
@@ -157,7 +155,7 @@ def promote_trial(
 
 
 @router.get("/studies/{uuid}/promotion")
-def show_promotion(request: Request, opened: Opened) -> Response:
+def show_promotion(request: Request, opened: OpenedStudy) -> Response:
     """What the study's latest promotion says; the page loads itself again until it has ended."""
     _, study = opened
     promotion = promotions_of(request.app).of(study)

@@ -13,7 +13,6 @@ from tuner.storage.studies import how_to_create
 from tuner.study.messages import rank
 from tuner.system.names import command, printable
 from tuner.values import format_number
-from tuner.web.figures import kept_results
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
 from tuner.web.study_page import BADGES
@@ -83,7 +82,7 @@ def _overview(request: Request, find: str, number: int) -> dict[str, Any]:
 
 def _lines(request: Request, store: Store) -> list[StudyLine]:
     mark = read_mark(store)
-    _, lines = kept_results(request).get(
+    _, lines = site_of(request).results.get(
         "studies", mark.trials, mark.at_work, lambda: read_study_lines(store)
     )
     return lines
@@ -106,7 +105,7 @@ def _shown(request: Request, store: Store, line: StudyLine) -> Shown:
 
 def _baseline(request: Request, store: Store, line: StudyLine) -> float | None:
     """The score of the study's baseline, read again only once its trials have changed."""
-    _, trial = kept_results(request).get(
+    _, trial = site_of(request).results.get(
         (line.study.uuid, "baseline"),
         line.mark,
         line.progress.running > 0,

@@ -5,9 +5,9 @@ Parts follow the database: see static/live.js.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from tuner.errors import SpecError
 from tuner.reports.chart_tables import ChartTable
@@ -25,10 +25,10 @@ from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
 from tuner.values import clipped
 from tuner.web import tool_links
-from tuner.web.figures import kept_results, plotly_address
+from tuner.web.figures import plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import OpenedStudy, site_of
 
 _MOST_RUNNING = 64
 _MOST_REASONS = 20
@@ -41,8 +41,6 @@ _FOLDED = frozenset({"parallel"})
 _ELSEWHERE = frozenset({"failures"})
 # How a state looks.
 BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
-
-OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 
 T = TypeVar("T")
 
@@ -133,7 +131,7 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark, results = read_mark(store, study), kept_results(request)
+    mark, results = read_mark(store, study), site_of(request).results
 
     def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
         key = (study.uuid, name)
@@ -161,7 +159,7 @@ def show_failures(study: OpenedStudy, request: Request) -> Response:
     store, row = study
     mark = read_mark(store, row)
     key = (row.uuid, "failures")
-    _, failures = kept_results(request).get(
+    _, failures = site_of(request).results.get(
         key, mark.trials, mark.at_work, lambda: read_failures(store, row)
     )
     return part(
