@@ -152,7 +152,7 @@ def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: S
 def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -> None:
     reader = watching.ProgressReader(store, study)
     assert watching.describe_work(study, reader.read()) == (
-        "no trials are asked for yet: tuner study set mine --trials 100"
+        "no trials are asked for yet; to go on: tuner study set mine --trials 100"
     )
     slots.ensure_slots(store, study, 9)
     nobody = (
@@ -168,3 +168,6 @@ def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -
     daemon_rows.renew(store, daemon, "idle", {"mine": "its data are missing"})
     skipped = f"nobody works on it: {daemon} leaves it alone: its data are missing"
     assert watching.describe_work(study, reader.read()) == skipped
+    other = daemon_rows.register(store, 1)
+    waits = f"it waits for a free process of {other}"
+    assert watching.describe_work(study, reader.read()) == waits

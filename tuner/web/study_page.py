@@ -13,7 +13,7 @@ from tuner.errors import SpecError
 from tuner.reports.chart_tables import ChartTable
 from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
-from tuner.reports.study_outlook import read_outlook, what_to_do
+from tuner.reports.study_outlook import read_outlook, standstill
 from tuner.reports.study_plots import STUDY_PLOTS
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
@@ -118,7 +118,8 @@ def _now(request: Request, store: Store, study: StudyRow, at_once: bool = False)
     return {
         "progress": progress,
         "badge": BADGES.get(progress.state_word, ""),
-        "to_do": what_to_do(study, progress),
+        "standstill": standstill(study, progress),
+        "skipping": [each for each in progress.daemons if study.name in each.skipped],
         "standing": standing,
         "ends": ends,
         "running": running[:_MOST_RUNNING],
