@@ -9,6 +9,7 @@ from toy_study import toy_spec
 from trial_writes import begun, complete, put_back
 
 from tuner.manage import watching
+from tuner.reports.worker_tables import worker_rows
 from tuner.runner import RunStatus, Silent
 from tuner.storage import Store, daemon_rows, leases, open_store, slots, study_control
 from tuner.storage.studies import StudyRow, create_study, load_study
@@ -171,3 +172,13 @@ def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -
     other = daemon_rows.register(store, 1)
     waits = f"it waits for a free process of {other}"
     assert watching.describe_work(study, reader.read()) == waits
+
+
+def test_a_search_is_listed_although_the_row_of_its_daemon_has_expired(
+    store: Store, study: StudyRow
+) -> None:
+    slots.ensure_slots(store, study, 2)
+    lease = leases.open_lease(store, study, daemon_id="expired")
+    begun(store, lease)
+    [row] = worker_rows(store)
+    assert (row["kind"], row["state"], row["running"]) == ("search", "working", {"mine": 1})

@@ -106,11 +106,11 @@ class ProcessShares:
             if (account := self._accounts.get(uuid)) is not None:
                 account.target = account.granted = account.running = 0
 
-    def forget(self, uuids: Collection[str]) -> None:
-        """These studies are gone, or have nothing left to do."""
+    def forget_all_but(self, uuids: Collection[str]) -> None:
+        """Other studies are gone, or have nothing left to do."""
         with self._lock:
-            for uuid in uuids:
-                self._accounts.pop(uuid, None)
+            for uuid in self._accounts.keys() - uuids:
+                del self._accounts[uuid]
 
     def used(self, uuid: str) -> tuple[int, float]:
         """How many processes the study holds, and the process seconds it has had."""

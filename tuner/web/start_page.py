@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from tuner.reports.standing import read_baseline
-from tuner.reports.study_lines import StudyLine, read_study_lines, read_workers
+from tuner.reports.study_lines import StudyLine, read_study_lines
+from tuner.reports.worker_tables import read_workers
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.studies import how_to_create
