@@ -24,6 +24,7 @@ from types import FrameType
 from tuner.errors import StorageError, WorkerError
 from tuner.notices import Announcement, NoticeKind
 from tuner.runner import KERAS
+from tuner.service.late_deliveries import LateDeliveries
 from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
 from tuner.storage import daemon_rows, fold_all
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.2
 _RENEW_S = 5.0
 _KEEP_WARM_S = 0.5
+_LATE_EVERY_S = 10.0
 _JOIN_S = 1.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
@@ -125,6 +127,8 @@ class Daemon:
         warmer = threading.Thread(target=self._keep_warm, name="warmer", daemon=True)
         with self._signals_caught():
             warmer.start()
+            if self.setup.tracking:
+                threading.Thread(target=self._deliver_late, name="late", daemon=True).start()
             while not self._signals:
                 self._tick()
                 time.sleep(_TICK_S)
@@ -174,6 +178,16 @@ class Daemon:
                 logger.warning("%s", error)
         back_end().keep_ready(entry, 0)
 
+    def _deliver_late(self) -> None:
+        """While nothing is searched, send MLflow what earlier daemons have left."""
+        late = LateDeliveries(self.setup, self._takes_name)
+        while not self._ended.wait(_LATE_EVERY_S):
+            if not self._is_searching():
+                late.deliver(hurry=lambda: self._ended.is_set() or self._is_searching())
+
+    def _is_searching(self) -> bool:
+        return bool(self._searches or self._leaving)
+
     @contextmanager
     def _database_errors_told(self) -> Iterator[None]:
         """A database that is restarted is waited for: searches wait by themselves."""
@@ -189,7 +203,7 @@ class Daemon:
             self._database_error = ""
 
     def _takes(self, work: StudyWork) -> bool:
-        if self.patterns and not any(fnmatch.fnmatchcase(work.name, p) for p in self.patterns):
+        if not self._takes_name(work.name):
             return False
         search = self._searches.get(work.uuid)
         if search is not None and not search.trains:
@@ -197,6 +211,9 @@ class Daemon:
             return False
         skipped = self._skipped.get(work.uuid)
         return skipped is None or time.monotonic() >= skipped.until
+
+    def _takes_name(self, study: str) -> bool:
+        return not self.patterns or any(fnmatch.fnmatchcase(study, p) for p in self.patterns)
 
     def _give_shares(self, work: Sequence[StudyWork]) -> None:
         clock = time.monotonic()
