@@ -23,6 +23,7 @@ from types import FrameType
 from tuner.errors import StorageError, WorkerError
 from tuner.notices import Announcement, NoticeKind
 from tuner.runner import KERAS
+from tuner.service.late_deliveries import LateDeliveries
 from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
 from tuner.storage import daemon_rows, fold_all
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.2
 _RENEW_S = 5.0
 _KEEP_WARM_S = 0.5
+_LATE_EVERY_S = 10.0
 _JOIN_S = 1.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
@@ -123,6 +125,8 @@ class Daemon:
         warmer = threading.Thread(target=self._keep_warm, name="warmer", daemon=True)
         with self._signals_caught():
             warmer.start()
+            if self.setup.tracking:
+                threading.Thread(target=self._deliver_late, name="late", daemon=True).start()
             while not self._signals:
                 self._tick()
                 time.sleep(_TICK_S)
@@ -172,6 +176,16 @@ class Daemon:
             except WorkerError as error:
                 logger.warning("%s", error)
         back_end().keep_ready(entry, 0)
+
+    def _deliver_late(self) -> None:
+        """While nothing is searched, send MLflow what earlier daemons have left."""
+        late = LateDeliveries(self.setup, lambda name: self.row.takes(name))
+        while not self._ended.wait(_LATE_EVERY_S):
+            if not self._is_searching():
+                late.deliver(hurry=lambda: self._ended.is_set() or self._is_searching())
+
+    def _is_searching(self) -> bool:
+        return bool(self._searches or self._leaving)
 
     @contextmanager
     def _database_errors_told(self) -> Iterator[None]:
