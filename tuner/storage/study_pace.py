@@ -10,7 +10,7 @@ from tuner.study.ends import TrialEnd
 
 # The latest trials that the pace is taken from.
 _RECENT = 200
-_PUTS_BACK = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
+_FREES_SLOT = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
 
 
 def seconds_a_trial(store: Store, study: StudyKey, since: float) -> float | None:
@@ -38,4 +38,4 @@ def _seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -
 
 def _took_slot(row: Any) -> bool:
     is_time = isinstance(row.ended_at, int | float)
-    return is_time and isinstance(row.end, str) and row.end not in _PUTS_BACK
+    return is_time and isinstance(row.end, str) and row.end not in _FREES_SLOT

@@ -4,14 +4,12 @@ A promotion trains for a while, and imports TensorFlow: the server must do neith
 the command itself, so that it asks for the same and says the same.
 """
 
-import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -21,6 +19,7 @@ from tuner.errors import StudyError
 from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
+from tuner.system.child_processes import end_groups
 from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
 from tuner.web.actions import Form, form_of
@@ -90,14 +89,7 @@ class PromotionRuns:
 
     def close(self) -> None:
         """End those that run, with their workers."""
-        running = [each.process for each in self._latest.values() if each.is_running]
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in running:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            for process in running:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_END_S)
+        end_groups([each.process for each in self._latest.values() if each.is_running], _END_S)
 
 
 def _words(study: StudyRow, trial: int, name: str, replaces: bool) -> list[str]:
