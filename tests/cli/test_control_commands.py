@@ -138,6 +138,23 @@ def test_watching_tells_what_happens_until_the_study_is_done(store: Store, study
     leases.renew_lease(store, lease, 0.0)
 
 
+def test_the_time_that_is_left_is_known_at_once(store: Store, study: StudyRow) -> None:
+    slots.ensure_slots(store, study, 2)
+    lease = leases.open_lease(store, study)
+    complete(store, lease, begun(store, lease), 0.25)
+    left: list[float | None] = []
+
+    class Left(Silent):
+        def changed(self, status: RunStatus) -> None:
+            left.append(status.left_s)
+
+    def sleep(_seconds: float) -> None:
+        complete(store, lease, begun(store, lease), 0.5)
+
+    watching.watch_study(store, study, Left(), lambda line: None, sleep)
+    assert len(left) == 2 and left[0] is not None and left[1] == 0.0
+
+
 def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: StudyRow) -> None:
     slots.ensure_slots(store, study, 1)
     lease = leases.open_lease(store, study)

@@ -40,7 +40,7 @@ def watch_study(
     while True:
         progress = reader.read()
         clock = time.monotonic()
-        if progress.running:  # the time that is left is estimated from it
+        if progress.running:
             status.elapsed_s += clock - read_at
         read_at = clock
         _take(status, progress, study)
@@ -56,6 +56,7 @@ def watch_study(
 
 def _take(status: RunStatus, progress: StudyProgress, study: StudyRow) -> None:
     status.total, status.done = progress.total, progress.done
+    status.pace_s = progress.pace_s
     if progress.best is not None:
         status.best, status.best_trial = progress.best
     several = len(progress.at_work) > 1

@@ -7,7 +7,7 @@ from tuner.manage.standstill import Standstill, explain_standstill
 from tuner.storage import Store, slots
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, read_loops
 from tuner.storage.studies import StudyRow
-from tuner.storage.study_pace import seconds_a_trial
+from tuner.storage.study_pace import read_pace
 from tuner.study.study_state import StudyState
 
 
@@ -46,17 +46,15 @@ def read_outlook(store: Store, study: StudyRow) -> StudyOutlook:
     counts = slots.slot_counts(store, study)
     total, done = sum(counts.values()), counts.get("done", 0)
     loops = store.read(read_loops, study)
-    left_s = None
-    if loops and done < total:
-        pace_s = seconds_a_trial(store, study, min(loop.started_at for loop in loops))
-        left_s = None if pace_s is None else pace_s * (total - done)
+    pace_s = store.read(read_pace, study, loops) if done < total else None
+    is_running = study.state is StudyState.RUNNING
     return StudyOutlook(
         state=study.state,
         total=total,
         done=done,
         running=counts.get("claimed", 0) if loops else 0,
         loops=loops,
-        left_s=left_s if study.state is StudyState.RUNNING else None,
+        left_s=pace_s * (total - done) if pace_s is not None and is_running else None,
         daemons=list_daemons(store),
     )
 
