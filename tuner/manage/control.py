@@ -64,8 +64,8 @@ class StudyPlan:
                 Limits.check_count(spell("patience_trials"), count)
             limits["patience_trials"] = count
         if (timeout := self.trial_timeout) is not None:
-            kept = None if timeout == NO_LIMIT else timeout
-            limits["trial_timeout_s"] = parse_seconds(kept, spell("trial_timeout"))
+            limit = None if timeout == NO_LIMIT else timeout
+            limits["trial_timeout_s"] = parse_seconds(limit, spell("trial_timeout"))
         return limits
 
 

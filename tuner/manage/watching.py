@@ -36,7 +36,7 @@ def watch_study(
     for name, count in summarize(store, study).ends.items():
         if name in _ENDS:
             status.ended[_ENDS[name]] = count
-    told = ""
+    last_note = ""
     while True:
         progress = reader.read()
         clock = time.monotonic()
@@ -44,9 +44,9 @@ def watch_study(
             status.elapsed_s += clock - read_at
         read_at = clock
         _take(status, progress, study)
-        if status.note != told:
-            told = status.note
-            tell(told)
+        if status.note != last_note:
+            last_note = status.note
+            tell(last_note)
         _tell_ends(status, progress, watcher)
         watcher.changed(status)
         if progress.is_done:

@@ -59,12 +59,12 @@ def read_running_trials(
         query = query.where(studies.c.uuid == study.uuid)
     rows = [row for row in connection.execute(query) if not is_process_dead(row.process)]
     if study is None and rows:
-        known = {each.uuid: each for each in newest_first(connection)}
+        studies_by_uuid = {each.uuid: each for each in newest_first(connection)}
     else:
-        known = {} if study is None else {study.uuid: study}
+        studies_by_uuid = {} if study is None else {study.uuid: study}
     at_work: list[TrialAtWork] = []
     for uuid, of_study in groupby(rows, key=lambda row: row.uuid):
-        at_work += _of_study(connection, known.get(uuid), list(of_study))
+        at_work += _of_study(connection, studies_by_uuid.get(uuid), list(of_study))
     return at_work
 
 

@@ -105,21 +105,21 @@ def _attempts(running: tuple[TrialAtWork, ...]) -> set[tuple[int, int]]:
 @dataclass(frozen=True)
 class _Ends:
     """Attempts that have ended. `new`: those that had not before. `until`: the latest end, in
-    seconds since 1970; `known`: the attempts that ended shortly before."""
+    seconds since 1970; `latest`: the attempts that ended shortly before."""
 
     new: tuple[EndedTrial, ...] = ()
     until: float | None = None
-    known: frozenset[tuple[int, int]] = frozenset()
+    latest: frozenset[tuple[int, int]] = frozenset()
 
     def next(self, connection: sa.Connection, study: StudyRow) -> "_Ends":
         of_study = attempts.c.study_uuid == study.uuid
         if self.until is None:  # what ended before the first reading is not told
-            latest = connection.execute(sa.select(sa.func.max(attempts.c.ended_at)).where(of_study))
-            until = latest.scalar() or 0.0
+            last_end = sa.select(sa.func.max(attempts.c.ended_at)).where(of_study)
+            until = connection.execute(last_end).scalar() or 0.0
             rows = connection.execute(_ended_after(study, until - _LATE_S)).all()
             return _Ends((), until, frozenset((row.trial_id, row.attempt) for row in rows))
         rows = connection.execute(_ended_after(study, self.until - _LATE_S)).all()
-        new = [row for row in rows if (row.trial_id, row.attempt) not in self.known]
+        new = [row for row in rows if (row.trial_id, row.attempt) not in self.latest]
         return _Ends(
             tuple(EndedTrial(row.number, TrialEnd(row.end), row.score) for row in new),
             max([self.until, *(row.ended_at for row in rows)]),

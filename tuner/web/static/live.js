@@ -9,8 +9,8 @@
 //   data-links          links and GET forms in it that have its own address, with another query,
 //                       load into it
 // A part that is out of sight, or folded, is fetched once it comes into sight. Requests carry the
-// header x-part. What the reader has focused, scrolled, opened or typed stays as
-// it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
+// header x-part. What the reader has focused, scrolled, opened or typed stays as it is. A shown
+// part gets the event "part-shown"; the document gets "changed" with the marks.
 "use strict";
 
 (() => {
