@@ -114,6 +114,15 @@ def show_attempts(request: Request, opened: Opened, number: int) -> Response:
     return part(request, "trial_attempts.html", f"Attempts of trial {number}", attempts=attempts)
 
 
+@router.get("/studies/{uuid}/trials/{number}/log")
+def show_log(request: Request, opened: Opened, number: int) -> Response:
+    """The end of what its search logged while it ran."""
+    store, study = opened
+    _found(store, study, number)
+    log = read_trial_log(site_of(request).setup.settings, study, number)
+    return part(request, "trial_log.html", f"Log of trial {number}", log=log)
+
+
 def _found(store: Store, study: StudyRow, number: int) -> TrialRow:
     """Raises 404."""
     if not 0 <= number <= _LARGEST_NUMBER:

@@ -28,7 +28,7 @@
 
   function stateOf(part) {
     if (!states.has(part)) {
-      states.set(part, { busy: false, stale: false, inSight: false, next: 0, timer: 0 });
+      states.set(part, { busy: false, stale: false, failed: false, inSight: false, next: 0, timer: 0 });
       sight.observe(part);
     }
     return states.get(part);
@@ -78,7 +78,7 @@
     document.dispatchEvent(new CustomEvent("changed", { detail: { before, now: news } }));
     for (const part of document.querySelectorAll("[data-part]")) {
       const mark = part.dataset.follows === "trials" ? "trials" : "reports";
-      if (before[mark] !== news[mark]) wish(part);
+      if (before[mark] !== news[mark] || stateOf(part).failed) wish(part);
     }
   }
 
@@ -107,6 +107,7 @@
     if (state.busy) return;
     state.busy = true;
     state.stale = false;
+    state.failed = true;
     const url = part.dataset.part;
     const begun = performance.now();
     try {
@@ -115,6 +116,7 @@
       else if (response.status === 404) part.textContent = "There is no such thing any more.";
       else if (response.ok) show(part, await response.text(), url);
       else tell(await response.text());
+      state.failed = response.status >= 500;
     } catch {
       tell(NO_ANSWER);
     }
