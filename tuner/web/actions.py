@@ -23,6 +23,7 @@ from tuner.values import shown
 from tuner.web.page_rendering import redirect
 from tuner.web.parts import part
 from tuner.web.trial_table import Opened
+from tuner.web.web_setup import found_trial
 
 router = APIRouter()
 
@@ -124,6 +125,7 @@ def change_trial(request: Request, opened: Opened, number: int, name: str) -> Re
     action = TRIAL_ACTIONS.get(name)
     if action is None:
         raise HTTPException(404, "there is no such action")
+    found_trial(store, study, number)
     path = f"/studies/{study.uuid}/trials/{number}"
     return _answer(request, path, lambda: action(store, study, number))
 

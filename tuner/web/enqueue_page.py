@@ -13,12 +13,13 @@ from tuner.search_space.parameter_types import Params
 from tuner.search_space.ranges import Choices, FloatRange, IntRange
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.trials import enqueue, find_trial, varying_params
+from tuner.storage.trials import enqueue, varying_params
 from tuner.values import Scalar, word
 from tuner.web.actions import Form, describe_queued, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.security.guards import FORM_TOKEN
 from tuner.web.trial_table import Opened
+from tuner.web.web_setup import found_trial
 
 router = APIRouter()
 
@@ -48,7 +49,7 @@ def show_form(
 ) -> Response:
     """The form; with the values of the trial `like` in it, where that is given."""
     store, study = opened
-    given = {} if like is None else _searched(study, find_trial(store, study, like).params)
+    given = {} if like is None else _searched(study, found_trial(store, study, like).params)
     return _form(request, store, study, given)
 
 

@@ -17,17 +17,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from tuner.errors import StudyError
+from tuner.errors import StudyError, UsageError
 from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.trials import find_trial
 from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
+from tuner.tracking.model_registry import check_model_name
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.trial_table import Opened
-from tuner.web.web_setup import site_of
+from tuner.web.web_setup import found_trial, site_of
 
 _MOST_LINES = 400
 _END_S = 5.0
@@ -135,7 +135,7 @@ def ask_to_promote(request: Request, opened: Opened, number: int) -> Response:
     """Says what it does, and asks once: it reads the test split."""
     store, study = opened
     check_is_search(study, "promoting a trial")
-    trial = find_trial(store, study, number)
+    trial = found_trial(store, study, number)
     readings = describe_readings(earlier_readings(store, study.spec.fingerprint))
     return page(request, "promote.html", study=study, trial=trial, readings=readings)
 
@@ -146,9 +146,15 @@ def promote_trial(
 ) -> Response:
     """Start it, and show how it goes."""
     store, study = opened
-    find_trial(store, study, number)
+    found_trial(store, study, number)
     settings = site_of(request).setup.settings
     name, replaces = form.get("name", "").strip(), "replace" in form
+    try:
+        if name:
+            check_model_name(name, is_given=True)
+    except UsageError as error:
+        page_of_trial = f"/studies/{study.uuid}/trials/{number}/promote"
+        return redirect(request, page_of_trial, str(error), is_error=True)
     try:
         promotions_of(request.app).start(settings, study, number, name, replaces)
     except StudyError as error:

@@ -11,18 +11,16 @@ import httpx
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tuner.errors import StudyError
 from tuner.storage import Store
 from tuner.storage.deliveries import PARENT, read_delivery
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import find_trial
 from tuner.system.names import command, in_command
 from tuner.tracking.content import UUID_TAG
 from tuner.tracking.links import charts_page, run_page
 from tuner.tracking.study_pages import missing_view, view_tag
 from tuner.web.proxy import MLFLOW, mlflow_server, not_ready, ready_client, unreachable
 from tuner.web.tool_servers import NotReady, ToolServer
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import found_trial, opened_study
 
 router = APIRouter()
 Opened = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
@@ -59,10 +57,7 @@ def show_trial_in_dashboard(opened: Opened, number: int) -> Response:
 
 
 def _trial_id(opened: tuple[Store, StudyRow], number: int) -> int:
-    try:
-        return find_trial(*opened, number).trial_id
-    except StudyError as error:
-        raise HTTPException(404, str(error)) from error
+    return found_trial(*opened, number).trial_id
 
 
 def study_run(opened: Opened) -> str:

@@ -19,7 +19,6 @@ from tuner.storage.deliveries import read_notes
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import (
     TrialRow,
-    find_trial,
     last_report_step,
     trial_curve,
     varying_params,
@@ -32,12 +31,11 @@ from tuner.web.figures import figure_json, plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
 from tuner.web.trial_table import Opened, format_value, state_tone
-from tuner.web.web_setup import site_of
+from tuner.web.web_setup import found_trial, site_of
 
 router = APIRouter()
 
 _COMPARED = 2
-_LARGEST_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Attempt:
 def show_trial(request: Request, opened: Opened, number: int) -> Response:
     """One trial: its curves, params and attempts, and what was logged of it."""
     store, study = opened
-    trial = _found(store, study, number)
+    trial = found_trial(store, study, number)
     return page(
         request,
         "trial.html",
@@ -81,7 +79,7 @@ def show_trial(request: Request, opened: Opened, number: int) -> Response:
 def show_trial_now(request: Request, opened: Opened, number: int) -> Response:
     """The part of the page that changes while the trial runs."""
     store, study = opened
-    trial = _found(store, study, number)
+    trial = found_trial(store, study, number)
     values = _now(store, study, trial)
     return part(request, "trial_now.html", f"Trial {number}, now", study=study, **values)
 
@@ -110,7 +108,7 @@ def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
 def show_attempts(request: Request, opened: Opened, number: int) -> Response:
     """Its attempts, with the tracebacks of those that failed."""
     store, study = opened
-    attempts = _attempts(store, study, _found(store, study, number))
+    attempts = _attempts(store, study, found_trial(store, study, number))
     return part(request, "trial_attempts.html", f"Attempts of trial {number}", attempts=attempts)
 
 
@@ -118,19 +116,9 @@ def show_attempts(request: Request, opened: Opened, number: int) -> Response:
 def show_log(request: Request, opened: Opened, number: int) -> Response:
     """The end of what its search logged while it ran."""
     store, study = opened
-    _found(store, study, number)
+    found_trial(store, study, number)
     log = read_trial_log(site_of(request).setup.settings, study, number)
     return part(request, "trial_log.html", f"Log of trial {number}", log=log)
-
-
-def _found(store: Store, study: StudyRow, number: int) -> TrialRow:
-    """Raises 404."""
-    if not 0 <= number <= _LARGEST_NUMBER:
-        raise HTTPException(404, f"study {study.name!r} has no trial {number}")
-    try:
-        return find_trial(store, study, number)
-    except StudyError as error:
-        raise HTTPException(404, str(error)) from error
 
 
 def _state(trial: TrialRow) -> str:
@@ -196,7 +184,7 @@ def compare_trials(
     store, study = opened
     if len(set(trial)) != _COMPARED:
         raise HTTPException(400, "name two different trials: compare?trial=1&trial=2")
-    pair = [_found(store, study, number) for number in trial]
+    pair = [found_trial(store, study, number) for number in trial]
     reports = [report_trial(study, each, trial_curve(store, study, each)) for each in pair]
     facts = [
         {fact.name: fact.values[0] for fact in _facts(study, each, report)}
@@ -235,7 +223,7 @@ def show_both_curves_table(request: Request, opened: Opened, first: int, second:
 
 
 def _figure(store: Store, study: StudyRow, numbers: Sequence[int], have: str) -> Response:
-    trials = [_found(store, study, number) for number in numbers]
+    trials = [found_trial(store, study, number) for number in numbers]
     mark = " ".join(f"{trial.state} {last_report_step(store, study, trial)}" for trial in trials)
     if mark == have:
         return Response(status_code=204)
@@ -246,7 +234,7 @@ def _figure(store: Store, study: StudyRow, numbers: Sequence[int], have: str) ->
 
 def _table(request: Request, store: Store, study: StudyRow, numbers: Sequence[int]) -> Response:
     for number in numbers:
-        _found(store, study, number)
+        found_trial(store, study, number)
     drawn = _chart(store, study, numbers)
     is_note = isinstance(drawn, str)
     return part(

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 
+from tuner.errors import StudyError
 from tuner.manage.databases import settle_residence
 from tuner.service.prometheus_metrics import PageMetrics
 from tuner.settings import Settings
 from tuner.storage import Store, exists, open_store
 from tuner.storage.studies import StudyRow, how_to_create, study_with_uuid
+from tuner.storage.trials import TrialRow, find_trial
 from tuner.web.security.accounts import Accounts
 from tuner.web.security.sessions import CookieNames, Sessions
 
@@ -88,3 +90,11 @@ def opened_study(uuid: str, request: Request) -> tuple[Store, StudyRow]:
     if study is None:
         raise HTTPException(404, "there is no such study: it may have been deleted")
     return store, study
+
+
+def found_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
+    """A study's trial of this number. Raises 404."""
+    try:
+        return find_trial(store, study, number)
+    except StudyError as error:
+        raise HTTPException(404, str(error)) from error
