@@ -26,6 +26,9 @@
   };
   const CONFIG = {
     displaylogo: false,
+    // Else a button would send the figure to Plotly's company.
+    showSendToCloud: false,
+    plotlyServerURL: "",
     responsive: true,
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
   };

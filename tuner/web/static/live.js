@@ -8,6 +8,7 @@
 //                       once these are open
 //   data-links          links and GET forms in it that have its own address, with another query,
 //                       load into it
+// A part that could not be fetched is asked for again with the next event, whatever has changed.
 // A part that is out of sight, or folded, is fetched once it comes into sight. Requests carry the
 // header x-part. What the reader has focused, scrolled, opened or typed stays as
 // it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
@@ -107,7 +108,7 @@
     if (state.busy) return;
     state.busy = true;
     state.stale = false;
-    state.failed = true;
+    state.failed = false;
     const url = part.dataset.part;
     const begun = performance.now();
     try {
@@ -118,6 +119,7 @@
       else tell(await response.text());
       state.failed = response.status >= 500;
     } catch {
+      state.failed = true;
       tell(NO_ANSWER);
     }
     const cost = performance.now() - begun;
