@@ -47,6 +47,7 @@ def test_errors_that_a_call_may_raise_are_offered_and_documented() -> None:
     inner = {
         "LeaseLost",
         "LocationError",
+        "NoticeError",
         "SlotLost",
     }  # a call handles them, or names them otherwise
     raised = {

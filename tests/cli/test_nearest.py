@@ -12,7 +12,7 @@ URL = "sqlite:///other.db"
 COMMANDS = {
     "best": "tuner study best",
     "create --data digits": "tuner study create --data digits",
-    "list": "tuner study list, or tuner trial list, or tuner space list",
+    "list": "tuner study list, or tuner worker list, or tuner trial list",
     "plot history": "tuner study plot, or tuner trial plot",
     "optimise --trials 3": "tuner optimize --trials 3",
     "study optimize toy": "tuner optimize toy",

@@ -46,6 +46,7 @@ def search_log(root: Path, uuid: str) -> Path:
     return root / uuid / "search.log"
 
 
+SAY_WHERE = "say where the data lie now: --data PATH"
 # The file in a study's folder that says to which database the study belongs: databases may share a
 # folder of networks.
 OWNER_FILE = "database"
@@ -166,7 +167,7 @@ def check_data(settings: Settings, spec: StudySpec, data: str | None = None) -> 
     try:
         sources = find_source(data or own, settings)
     except DatasetError as error:
-        raise DatasetError(f"{error}; say where the data lie now: --data PATH") from error
+        raise DatasetError(f"{error}; {SAY_WHERE}") from error
     # A path alone is enough: the study knows which column, or which function.
     selector = parse_source(own).selector
     sources = [_selecting(source, selector) for source in sources]

@@ -4,6 +4,9 @@ One thread reads, a few times a second, which studies have trials left, shares t
 processes between them (shares.py), and begins and ends searches (study_search.py), each of which is
 a loop in a thread of its own. All worker processes come from one fork server, which imports
 TensorFlow once.
+
+Threads do: beside a TPE sampler that is asked without pause (3000 trials, 49 ms of computing each),
+the median write of another thread took 0.3 ms as before, and 95 % less than 25 ms instead of 7 ms.
 """
 
 import fnmatch
@@ -25,7 +28,7 @@ from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
 from tuner.storage import daemon_rows, fold_all
 from tuner.storage.daemon_rows import DaemonRow
-from tuner.storage.study_work import StudyWork, studies_with_work
+from tuner.storage.study_work import StudyWork, holds_slots, studies_with_work
 from tuner.system.names import printable
 from tuner.workers import back_end
 
@@ -43,6 +46,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
 _DATABASE_S = 1.0
 # Searches that drain wait for their epochs (loop.CHECKPOINT_WAIT_S), then for MLflow.
 _DRAIN_S = 12.0
+# Within this time a loop that has just begun sees that it is to end.
+_BEGUN_S = 1.0
+_ASK_EVERY_S = 0.5
 # Two signals within this time are one.
 _SAME_S = 0.5
 
@@ -100,6 +106,8 @@ class Daemon:
     _signal: int | None = None
     _signalled_at: float = -_SAME_S
     _renew_at: float = 0.0
+    _held: bool = True
+    _held_until: float = 0.0
     _database_error: str = ""
     _started_at: float = field(default_factory=time.time)
     _ticked_at: float = field(default_factory=time.time)
@@ -291,8 +299,8 @@ class Daemon:
             self.setup.tell("ending: waiting for the running epochs, at most 5 s")
         for search in searches:
             search.end()
-        until = time.monotonic() + _DRAIN_S
-        while any(search.is_alive for search in searches) and time.monotonic() < until:
+        began = time.monotonic()
+        while any(search.is_alive for search in searches) and self._waits(time.monotonic() - began):
             if self._signals > 1:
                 for search in searches:
                     search.hurry()
@@ -300,7 +308,22 @@ class Daemon:
         warmer.join(_JOIN_S)  # at the process' end it ends in any case, and with it what it keeps
         with suppress(StorageError):  # the row expires by itself
             daemon_rows.remove(self.setup.store, self.row)
-        if any(search.is_alive for search in searches):
+        if any(search.is_alive for search in searches) and self._holds_slots():
             logger.warning("no orderly end within %.0f s; what was running goes on later", _DRAIN_S)
             fold_all()
             os._exit(1)
+
+    def _waits(self, seconds: float) -> bool:
+        """Whether searches that have not ended for so long are waited for. One that holds no trial
+        may be in the middle of starting TensorFlow, which nothing interrupts."""
+        if seconds < _BEGUN_S:
+            return True
+        return seconds < _DRAIN_S and self._holds_slots()
+
+    def _holds_slots(self) -> bool:
+        """Whether a loop of this daemon has trials; asked at most twice a second."""
+        if time.monotonic() >= self._held_until:
+            self._held_until = time.monotonic() + _ASK_EVERY_S
+            with suppress(StorageError):
+                self._held = holds_slots(self.setup.store, self.setup.daemon_id)
+        return self._held

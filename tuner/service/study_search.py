@@ -23,6 +23,7 @@ from tuner.runner import (
     optimize,
 )
 from tuner.runner.progress import describe_end
+from tuner.runner.study_files import SAY_WHERE
 from tuner.service.prometheus_metrics import DaemonMetrics
 from tuner.service.shares import ProcessShares
 from tuner.settings import Settings
@@ -31,7 +32,7 @@ from tuner.storage.studies import StudyRow, check_is_search, load_study
 from tuner.storage.study_work import StudyWork
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.system.logs import without_secrets
-from tuner.system.names import command, printable
+from tuner.system.names import command, in_command, printable
 from tuner.values import format_number
 from tuner.workers import EntryPoint
 
@@ -118,7 +119,7 @@ class StudySearch:
         try:
             self._search()
         except TunerError as error:
-            self.problem = _explain(error)
+            self.problem = _explain(error, self.name)
         except Exception as error:
             logger.exception("the search of study %r ended by an error", self.name)
             first_line = (str(error).strip().splitlines() or [""])[0]
@@ -217,9 +218,11 @@ class SearchLines:
             self._tell(describe_end(status, self._metric, trial, end, value, is_best))
 
 
-def _explain(error: TunerError) -> str:
+def _explain(error: TunerError, study: str) -> str:
     """Why a study is not searched here, and what to do."""
-    if not isinstance(error, UntrustedCode):
-        return without_secrets(str(error))
-    options = [word for sha256 in error.hashes for word in ("--trust-code", sha256)]
-    return f"{error}; allow it with: {command('worker', *options)}"
+    if isinstance(error, UntrustedCode):
+        options = [word for sha256 in error.hashes for word in ("--trust-code", sha256)]
+        return f"{error}; allow it with: {command('worker', *options)}"
+    by_hand = command("optimize", in_command(study), "--trials", "N", "--data", "PATH")
+    what_to_do = f"bring the data there, or say where they are: {by_hand}"
+    return without_secrets(str(error).replace(SAY_WHERE, what_to_do))

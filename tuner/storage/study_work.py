@@ -38,6 +38,16 @@ def studies_with_work(store: Store, daemon_id: str, count_up_to: int) -> list[St
     return store.read(_studies_with_work, daemon_id, count_up_to)
 
 
+def holds_slots(store: Store, daemon_id: str) -> bool:
+    """Whether a loop of the daemon holds a slot, of any study. Raises StorageError."""
+    query = (
+        sa.select(slot_rows.c.number)
+        .join(loops, loops.c.loop_id == slot_rows.c.loop_id)
+        .where(loops.c.worker_id == daemon_id, slot_rows.c.state == "claimed")
+    )
+    return store.read(lambda connection: connection.execute(query.limit(1)).first() is not None)
+
+
 def _studies_with_work(
     connection: sa.Connection, daemon_id: str, count_up_to: int
 ) -> list[StudyWork]:
