@@ -1,5 +1,5 @@
-"""A daemon that a test starts in place of a loop: it ends once its study
-is done, and says the same."""
+"""A daemon that a test starts in place of a loop: it ends once its study is done, and says the
+same."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from tuner.errors import StorageError
 from tuner.runner import Limits, SearchOptions, slots_wanted
 from tuner.service.daemon_start import WorkerWanted, run_worker
 from tuner.storage import Store
+from tuner.storage.deliveries import undelivered
 from tuner.storage.schema import attempts, loops, slot_rows
 from tuner.storage.studies import load_study
 from tuner.study.ends import TrialEnd
@@ -49,16 +50,19 @@ def run_until_done(
 def _end_when_done(bench: Bench, done: threading.Event) -> None:
     store = bench.store.another()
     # Before it handles signals, one would kill it.
-    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or not _is_done(store):
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or not _is_done(bench, store):
         time.sleep(_LOOK_S)
     done.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_done(store: Store) -> bool:
+def _is_done(bench: Bench, store: Store) -> bool:
+    """Whether all trials are done and, as after a foreground search, MLflow has them."""
     left = sa.select(sa.func.count()).select_from(slot_rows).where(slot_rows.c.state != "done")
     try:
-        return not store.read(lambda connection: connection.execute(left).scalar_one())
+        if store.read(lambda connection: connection.execute(left).scalar_one()):
+            return False
+        return not bench.tracking_uri or not undelivered(store, load_study(store))
     except StorageError:  # the test takes it away
         return False
 

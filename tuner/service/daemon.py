@@ -28,7 +28,12 @@ from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
 from tuner.storage import daemon_rows, fold_all
 from tuner.storage.daemon_rows import DaemonRow
-from tuner.storage.study_work import StudyWork, holds_slots, studies_with_work
+from tuner.storage.study_work import (
+    StudyWork,
+    holds_slots,
+    studies_to_deliver,
+    studies_with_work,
+)
 from tuner.system.names import printable
 from tuner.workers import back_end
 
@@ -38,6 +43,8 @@ _TICK_S = 0.2
 _RENEW_S = 5.0
 _KEEP_WARM_S = 0.5
 _JOIN_S = 1.0
+# What a daemon that was killed has not sent to MLflow, another one sends at its start, or so soon.
+_DELIVER_EVERY_S = 600.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
 # After a failure a study is left alone for so long, and after each further one twice as long.
@@ -106,6 +113,7 @@ class Daemon:
     _signal: int | None = None
     _signalled_at: float = -_SAME_S
     _renew_at: float = 0.0
+    _deliver_at: float = 0.0
     _held: bool = True
     _held_until: float = 0.0
     _database_error: str = ""
@@ -158,6 +166,7 @@ class Daemon:
             setup = self.setup
             work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
             self._give_shares([each for each in work if self._takes(each)])
+            self._deliver_leftovers()
             self._renew_row()
         self._ticked_at = time.time()
 
@@ -212,6 +221,16 @@ class Daemon:
     def _demand(self, work: StudyWork) -> Demand:
         holds, used_s = self._shares.used(work.uuid)
         return Demand(work.uuid, work.priority, work.most, holds, used_s)
+
+    def _deliver_leftovers(self) -> None:
+        """Begin searches of studies that need nothing but that MLflow hears of their trials."""
+        if not self.setup.tracking or time.monotonic() < self._deliver_at:
+            return
+        self._deliver_at = time.monotonic() + _DELIVER_EVERY_S
+        busy = {*self._searches, *(search.uuid for search in self._leaving)}
+        for each in studies_to_deliver(self.setup.store):
+            if each.uuid not in busy and self._takes(each):
+                self._begin(each)
 
     def _begin(self, work: StudyWork) -> None:
         search = StudySearch(self.setup, work, self._shares)
