@@ -1,15 +1,14 @@
-"""Which studies a daemon finds work in, and of which it sends what another daemon has not sent."""
+"""Which studies a daemon finds work in."""
 
 import sqlalchemy as sa
 from toy_study import toy_spec
 from trial_writes import begun, complete
 
-from tuner.storage import Store, deliveries, leases, slots, study_control
-from tuner.storage.deliveries import Delivery
+from tuner.storage import Store, leases, slots, study_control
 from tuner.storage.leases import Lease
 from tuner.storage.schema import loops
 from tuner.storage.studies import StudyRow, create_study
-from tuner.storage.study_work import holds_slots, studies_to_deliver, studies_with_work
+from tuner.storage.study_work import holds_slots, studies_with_work
 from tuner.study.study_state import StudyState
 
 ME, OTHER = "a daemon", "another one"
@@ -58,22 +57,3 @@ def test_what_may_not_run_is_no_work(store: Store) -> None:
     assert names_with_work(store) == ["paused", "running"]  # the oldest first
     leases.close_to_loops(store, paused, 60.0)
     assert names_with_work(store) == ["running"]
-
-
-def test_what_a_daemon_left_unsent_is_found(store: Store) -> None:
-    by_hand, unsent = made(store, "by hand", 1), made(store, "unsent", 2)
-    lease = leases.open_lease(store, by_hand)
-    complete(store, lease, begun(store, lease))
-    lease = leases.open_lease(store, unsent, daemon_id=OTHER)
-    trials = [begun(store, lease) for _ in range(2)]
-    complete(store, lease, trials[0])
-    assert studies_to_deliver(store) == []  # whoever does the other one sends both
-    complete(store, lease, trials[1])
-    for trial, sent in zip(trials, ("RUNNING", "COMPLETE"), strict=True):
-        assert [each.name for each in studies_to_deliver(store)] == ["unsent"]
-        assert trial.trial_id is not None
-        deliveries.mark(store, unsent, trial.trial_id, Delivery("a run", 1, 3, sent))
-    assert [each.name for each in studies_to_deliver(store)] == ["unsent"]
-    assert trials[0].trial_id is not None
-    deliveries.mark(store, unsent, trials[0].trial_id, Delivery("a run", 1, 3, "COMPLETE"))
-    assert studies_to_deliver(store) == []
