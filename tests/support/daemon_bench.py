@@ -64,7 +64,7 @@ class ServiceBench(Bench):
             daemon_id=row.daemon_id,
             processes=processes,
             tell=lines.append,
-            tracking=False,
+            tracking=bool(self.tracking_uri),
             entry=entry,
             **setup_fields,
         )

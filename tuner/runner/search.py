@@ -228,7 +228,6 @@ class _Search:
             quiet_tensorflow()
             outcome = self._outcome_if_done()
             if outcome is not None:
-                self.stopping.over = True
                 with interrupts.gently(), self._tracker(None) as tracker:
                     return outcome, self._deliver(tracker)
             data = self._data_folder(folder)

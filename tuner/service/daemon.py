@@ -24,16 +24,12 @@ from types import FrameType
 from tuner.errors import StorageError, WorkerError
 from tuner.notices import Announcement, NoticeKind
 from tuner.runner import KERAS
+from tuner.service.late_deliveries import LateDeliveries
 from tuner.service.shares import Demand, ProcessShares, share_out
 from tuner.service.study_search import SearchSetup, StudySearch
 from tuner.storage import daemon_rows, fold_all
 from tuner.storage.daemon_rows import DaemonRow
-from tuner.storage.study_work import (
-    StudyWork,
-    holds_slots,
-    studies_to_deliver,
-    studies_with_work,
-)
+from tuner.storage.study_work import StudyWork, holds_slots, studies_with_work
 from tuner.system.names import printable
 from tuner.workers import back_end
 
@@ -42,9 +38,8 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.2
 _RENEW_S = 5.0
 _KEEP_WARM_S = 0.5
+_LATE_EVERY_S = 10.0
 _JOIN_S = 1.0
-# What a daemon that was killed has not sent to MLflow, another one sends at its start, or so soon.
-_DELIVER_EVERY_S = 600.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
 # After a failure a study is left alone for so long, and after each further one twice as long.
@@ -113,7 +108,6 @@ class Daemon:
     _signal: int | None = None
     _signalled_at: float = -_SAME_S
     _renew_at: float = 0.0
-    _deliver_at: float = 0.0
     _held: bool = True
     _held_until: float = 0.0
     _database_error: str = ""
@@ -133,6 +127,8 @@ class Daemon:
         warmer = threading.Thread(target=self._keep_warm, name="warmer", daemon=True)
         with self._signals_caught():
             warmer.start()
+            if self.setup.tracking:
+                threading.Thread(target=self._deliver_late, name="late", daemon=True).start()
             while not self._signals:
                 self._tick()
                 time.sleep(_TICK_S)
@@ -166,7 +162,6 @@ class Daemon:
             setup = self.setup
             work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
             self._give_shares([each for each in work if self._takes(each)])
-            self._deliver_leftovers()
             self._renew_row()
         self._ticked_at = time.time()
 
@@ -183,6 +178,16 @@ class Daemon:
                 logger.warning("%s", error)
         back_end().keep_ready(entry, 0)
 
+    def _deliver_late(self) -> None:
+        """While nothing is searched, send MLflow what earlier daemons have left."""
+        late = LateDeliveries(self.setup, self._takes_name)
+        while not self._ended.wait(_LATE_EVERY_S):
+            if not self._is_searching():
+                late.deliver(hurry=lambda: self._ended.is_set() or self._is_searching())
+
+    def _is_searching(self) -> bool:
+        return bool(self._searches or self._leaving)
+
     @contextmanager
     def _database_errors_told(self) -> Iterator[None]:
         """A database that is restarted is waited for: searches wait by themselves."""
@@ -198,7 +203,7 @@ class Daemon:
             self._database_error = ""
 
     def _takes(self, work: StudyWork) -> bool:
-        if self.patterns and not any(fnmatch.fnmatchcase(work.name, p) for p in self.patterns):
+        if not self._takes_name(work.name):
             return False
         search = self._searches.get(work.uuid)
         if search is not None and not search.trains:
@@ -206,6 +211,9 @@ class Daemon:
             return False
         skipped = self._skipped.get(work.uuid)
         return skipped is None or time.monotonic() >= skipped.until
+
+    def _takes_name(self, study: str) -> bool:
+        return not self.patterns or any(fnmatch.fnmatchcase(study, p) for p in self.patterns)
 
     def _give_shares(self, work: Sequence[StudyWork]) -> None:
         clock = time.monotonic()
@@ -221,16 +229,6 @@ class Daemon:
     def _demand(self, work: StudyWork) -> Demand:
         holds, used_s = self._shares.used(work.uuid)
         return Demand(work.uuid, work.priority, work.most, holds, used_s)
-
-    def _deliver_leftovers(self) -> None:
-        """Begin searches of studies that need nothing but that MLflow hears of their trials."""
-        if not self.setup.tracking or time.monotonic() < self._deliver_at:
-            return
-        self._deliver_at = time.monotonic() + _DELIVER_EVERY_S
-        busy = {*self._searches, *(search.uuid for search in self._leaving)}
-        for each in studies_to_deliver(self.setup.store):
-            if each.uuid not in busy and self._takes(each):
-                self._begin(each)
 
     def _begin(self, work: StudyWork) -> None:
         search = StudySearch(self.setup, work, self._shares)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tuner.storage.deliveries import ENDED
 from tuner.storage.identity import is_process_dead
 from tuner.storage.leases import has_optuna_study
-from tuner.storage.schema import attempts, deliveries, loops, slot_rows, studies
+from tuner.storage.schema import loops, slot_rows, studies
 from tuner.storage.store import Store, now
 
 
@@ -37,31 +36,6 @@ def studies_with_work(store: Store, daemon_id: str, count_up_to: int) -> list[St
     stopped and half-made ones, and those about to be deleted, are left out. No slot that is done is
     read. Raises StorageError."""
     return store.read(_studies_with_work, daemon_id, count_up_to)
-
-
-def studies_to_deliver(store: Store) -> list[StudyWork]:
-    """The studies that have no work left, and trials that a daemon has ended and MLflow has not got
-    completely: the daemon was killed first. Oldest first. Reads all trials; raises StorageError."""
-    left = sa.exists().where(
-        slot_rows.c.study_id == studies.c.study_id, slot_rows.c.state.in_(("open", "claimed"))
-    )
-    is_delivery = (deliveries.c.study_uuid == attempts.c.study_uuid) & (
-        deliveries.c.trial_id == attempts.c.trial_id
-    )
-    unsent = (
-        sa.select(attempts.c.trial_id)
-        .join(loops, loops.c.loop_id == attempts.c.loop_id)
-        .outerjoin(deliveries, is_delivery)
-        .where(attempts.c.study_uuid == studies.c.uuid, loops.c.worker_id.is_not(None))
-        .where(sa.or_(deliveries.c.state.is_(None), deliveries.c.state.not_in(ENDED)))
-    )
-    query = (
-        sa.select(studies.c.study_id, studies.c.uuid, studies.c.name, studies.c.priority)
-        .where(studies.c.state.is_(None), has_optuna_study(), ~left, unsent.exists())
-        .order_by(studies.c.created_at, studies.c.uuid)
-    )
-    rows = store.read(lambda connection: connection.execute(query).all())
-    return [StudyWork(**row._mapping, open_slots=0) for row in rows]
 
 
 def holds_slots(store: Store, daemon_id: str) -> bool:
