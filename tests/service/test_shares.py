@@ -97,7 +97,7 @@ def test_studies_that_are_gone_are_forgotten() -> None:
     machine = ProcessShares(4)
     machine.set_targets({"a": 2, "b": 2}, 0.0)
     assert (machine.share("a"), machine.share("b")) == (2, 2)
-    machine.keep({"b"})
+    machine.forget_all_but({"b"})
     machine.set_targets({"b": 4}, 1.0)
     assert (machine.share("a"), machine.share("b")) == (0, 4)
 

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any
 
 from tuner.errors import UsageError
-from tuner.manage.watching import describe_idleness
+from tuner.manage.standstill import explain_standstill
 from tuner.runner import Limits, most_trials, stop_searches
 from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
@@ -65,8 +65,8 @@ class StudyPlan:
                 Limits.check_count(spell("patience_trials"), count)
             limits["patience_trials"] = count
         if (timeout := self.trial_timeout) is not None:
-            kept = None if timeout == NO_LIMIT else timeout
-            limits["trial_timeout_s"] = parse_seconds(kept, spell("trial_timeout"))
+            limit = None if timeout == NO_LIMIT else timeout
+            limits["trial_timeout_s"] = parse_seconds(limit, spell("trial_timeout"))
         return limits
 
 
@@ -141,12 +141,11 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
         return f"{asked}; daemons leave it alone until: {resume}"
     if working:
         return f"goes on: {who}"
-    total = slots.total_slots(store, study)
+    total, daemons = slots.total_slots(store, study), list_daemons(store)
     if total and all_done(store, study, total):
-        return f"all {total} trials are done; for more: " + command(
-            "study", "set", name, "--trials", 2 * total
-        )
-    return f"may go on; {describe_idleness(study.name, total, list_daemons(store))}"
+        more = command("study", "set", name, "--trials", 2 * total)
+        return f"all its trials are done; for more: {more}"
+    return f"may go on; {explain_standstill(study, state, total, daemons).in_words}"
 
 
 def next_command(store: Store, study: StudyRow) -> str:

@@ -133,7 +133,6 @@ class StudySearch:
                 return  # deleted, and another study has its name now
             check_is_search(study, "a worker's search")
             check_code(study.spec, self._setup.settings)
-            # The total is read by the loop, again and again.
             self._stopping.limits = Limits.stored(study.limits)
             self._optimize(store, study)
 
