@@ -120,6 +120,24 @@ def test_a_trial_is_tried_again_and_one_that_runs_is_stopped(
     assert gone.status_code == 404 and "has no trial 99" in gone.text
 
 
+@pytest.mark.parametrize("name", ["\0", "a\nb", "--replace", "x" * 300, "<script>"])
+def test_a_model_that_cannot_have_its_name_starts_no_promotion(
+    client: Any, study: StudyRow, name: str
+) -> None:
+    path = f"/studies/{study.uuid}/trials/0/promote"
+    assert "no name for a registered model" in done(client, path, name=name)
+    assert "No trial of this study" in client.get(f"/studies/{study.uuid}/promotion").text
+
+
+@pytest.mark.parametrize("number", ["-1", str(2**31), "9" * 30])
+def test_a_trial_that_there_is_not(client: Any, study: StudyRow, number: str) -> None:
+    base = f"/studies/{study.uuid}/trials/{number}"
+    for page in ("", "/now", "/log", "/curves", "/promote", "/mlflow", "/dashboard"):
+        assert client.get(f"{base}{page}", follow_redirects=False).status_code == 404
+    for action in ("actions/stop", "actions/retry", "promote"):
+        assert submit(client, f"{base}/{action}").status_code == 404
+
+
 def test_a_promotion_runs_in_a_process_and_its_failure_is_shown(
     client: Any, store: Store, study: StudyRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,13 @@ def state_of_trial() -> sa.ColumnElement[str]:
     return sa.cast(optuna_trials.c.state, sa.String(16))
 
 
+def has_number(number: int) -> sa.ColumnElement[bool]:
+    """Whether a trial has this number; no trial has one that no column can hold."""
+    if not 0 <= number < 2**31:
+        return sa.false()
+    return optuna_trials.c.number == number
+
+
 def finite_value() -> sa.ColumnElement[float]:
     """A trial's value if it is a finite number, else NULL. SQLite sorts any text after all numbers,
     PostgreSQL sorts NaN there."""

@@ -77,7 +77,8 @@ def _chart(store: Store, study: StudyRow, kind: str) -> Chart | str:
     try:
         chart, _ = study_chart(store, study, kind, most=_MOST_TRIALS)
     except (StudyError, SpecError) as error:
-        return str(error)
+        # What to run is said once, at the top of the study's page.
+        return str(error).partition("; run: ")[0]
     return chart
 
 

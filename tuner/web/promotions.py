@@ -15,13 +15,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from tuner.errors import StudyError
+from tuner.errors import StudyError, UsageError
 from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.system.child_processes import end_groups
 from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
+from tuner.tracking.model_registry import check_model_name
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.web_setup import OpenedStudy, opened_trial, site_of
@@ -139,6 +140,12 @@ def promote_trial(
     opened_trial(store, study, number)
     settings = site_of(request).setup.settings
     name, replaces = form.get("name", "").strip(), "replace" in form
+    try:
+        if name:
+            check_model_name(name, is_given=True)
+    except UsageError as error:
+        page_of_trial = f"/studies/{study.uuid}/trials/{number}/promote"
+        return redirect(request, page_of_trial, str(error), is_error=True)
     try:
         promotions_of(request.app).start(settings, study, number, name, replaces)
     except StudyError as error:

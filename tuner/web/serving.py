@@ -20,6 +20,7 @@ from tuner.system.names import command
 from tuner.web.application import make_application
 from tuner.web.security.accounts import Accounts, users_file
 from tuner.web.security.request_checks import is_loopback
+from tuner.web.security.slow_requests import PunctualProtocol
 from tuner.web.web_setup import WebSetup
 
 SHORTEST_TOKEN = 16
@@ -107,7 +108,7 @@ def _config(app: Any, wanted: PageWanted) -> uvicorn.Config:
         server_header=False,
         # Whoever sends X-Forwarded-For could choose an address for each try to log in.
         proxy_headers=False,
-        http="h11",
+        http=PunctualProtocol,
         ws="none",
         loop="asyncio",
         limit_concurrency=_MOST_CONNECTIONS,

@@ -112,6 +112,15 @@ def show_attempts(request: Request, opened: OpenedStudy, number: int) -> Respons
     return part(request, "trial_attempts.html", f"Attempts of trial {number}", attempts=attempts)
 
 
+@router.get("/studies/{uuid}/trials/{number}/log")
+def show_log(request: Request, opened: OpenedStudy, number: int) -> Response:
+    """The end of what its search logged while it ran."""
+    store, study = opened
+    opened_trial(store, study, number)
+    log = read_trial_log(site_of(request).setup.settings, study, number)
+    return part(request, "trial_log.html", f"Log of trial {number}", log=log)
+
+
 def _state(trial: TrialRow) -> str:
     if trial.damage:
         return "damaged"
