@@ -116,7 +116,8 @@ def test_a_trial_is_tried_again_and_one_that_runs_is_stopped(
     assert "waits and has not begun" in done(client, f"{trials}/7/actions/stop")
     assert "Stop this trial" in client.get(f"{trials}/6").text
     assert "Stop this trial" not in client.get(f"{trials}/0").text
-    assert submit(client, f"{trials}/99/actions/retry").status_code == 404
+    gone = submit(client, f"{trials}/99/actions/retry")
+    assert gone.status_code == 404 and "has no trial 99" in gone.text
 
 
 @pytest.mark.parametrize("name", ["\0", "a\nb", "--replace", "x" * 300, "<script>"])
@@ -184,3 +185,16 @@ def test_without_the_form_token_nothing_changes(client: Any, store: Store, study
         assert client.post(f"/studies/{study.uuid}/{path}", data={"x": "1"}).status_code == 403
     assert load_study(store).state == ""
     assert len(list_trials(store, study)) == 8
+
+
+@pytest.mark.parametrize("number", [99, 10**30, -1])
+def test_a_trial_that_is_not_there_is_no_error_of_the_server(
+    client: Any, study: StudyRow, number: int
+) -> None:
+    base = f"/studies/{study.uuid}/trials/{number}"
+    for path in ("", "/now", "/attempts", "/curves", "/promote", "/mlflow", "/dashboard"):
+        assert client.get(base + path).status_code == 404, path
+    for path in ("/promote", "/actions/retry", "/actions/stop"):
+        assert submit(client, base + path).status_code == 404, path
+    like = client.get(f"/studies/{study.uuid}/enqueue?like={number}")
+    assert like.status_code == (404 if number == 99 else 400)

@@ -10,8 +10,8 @@
 //                       load into it
 // A part that could not be fetched is asked for again with the next event, whatever has changed.
 // A part that is out of sight, or folded, is fetched once it comes into sight. Requests carry the
-// header x-part. What the reader has focused, scrolled, opened or typed stays as
-// it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
+// header x-part. What the reader has focused, scrolled, opened or typed stays as it is. A shown
+// part gets the event "part-shown"; the document gets "changed" with the marks.
 "use strict";
 
 (() => {
