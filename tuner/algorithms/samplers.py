@@ -114,8 +114,8 @@ class BoundedTPESampler(TPESampler):
     ) -> dict[str, Any]:
         seen = self._seen(study, trial)
         if seen is study:
-            # The trials that the space was inferred from, a moment ago: with `constant_liar`, Optuna
-            # reads them again for each group of parameters.
+            # The trials that the space was inferred from, a moment ago: with `constant_liar`,
+            # Optuna reads them again for each group of parameters.
             trials = study._get_trials(deepcopy=False, use_cache=True)
             seen = _View(study, trial.number, trials)
         return super().sample_relative(seen, trial, search_space)

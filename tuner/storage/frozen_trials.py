@@ -291,8 +291,8 @@ class OrderedCache(_CachedStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        """Read, as Optuna does, the trials that are new, and those that had not ended when they were
-        last read; but none that this loop runs."""
+        """Read, as Optuna does, the trials that are new, and those that had not ended when last
+        read; but none that this loop runs."""
         with self._lock:
             study = self._studies.setdefault(study_id, _StudyInfo())
             unfinished = study.unfinished_trial_ids
