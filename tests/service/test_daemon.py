@@ -16,13 +16,16 @@ from waiting import wait_until
 from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
 from tuner.reports.worker_tables import worker_rows
-from tuner.service import daemon
+from tuner.service import daemon, late_deliveries
 from tuner.service.daemon import DaemonStatus
 from tuner.service.daemon_health import HealthFile, HealthServer, is_well
 from tuner.service.daemon_start import WorkerWanted
 from tuner.storage import slots, study_control
 from tuner.storage.daemon_rows import list_daemons, list_loops
+from tuner.storage.deliveries import Delivery, count_delivered, mark
+from tuner.storage.studies import StudyRow
 from tuner.study.study_state import StudyState
+from tuner.tracking.process import Delivered
 
 # What has nothing to do with the database is tested on one.
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -113,12 +116,15 @@ def test_a_study_that_fails_ends_no_other(
         wait_until(lambda: "fine" not in running.skipped)
         monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
         wait_until(lambda: "failing" in list_daemons(bench.store)[0].skipped)
+        study_control.set_state(bench.store, failing, StudyState.STOPPED)
+        wait_until(lambda: not running.skipped)  # whoever stops it knows
     assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
 
 
 @SQLITE
 def test_it_takes_the_studies_whose_names_match(bench: ServiceBench) -> None:
     cats, dogs = bench.add("vision-cats", 1), bench.add("dogs", 1)
+    study_control.change_limits(bench.store, cats, {"of_a_later_version": 3})
     with bench.daemon(patterns=["vision-*"]):
         bench.wait_until_done(cats)
         [row] = worker_rows(bench.store)
@@ -240,3 +246,35 @@ def test_the_file_says_how_the_daemon_is(tmp_path: Path) -> None:
 def test_mistakes_are_refused(wanted: WorkerWanted, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         wanted.check()
+
+
+@SQLITE
+def test_what_a_killed_daemon_has_not_sent_the_next_one_sends(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, done = bench.add("sent", 1), bench.add("done", 2)
+    with bench.daemon():  # without MLflow, as one that is killed before it sends anything
+        bench.wait_until_done(sent, done)
+    for trial in bench.trials_of(sent):
+        mark(bench.store, sent, trial.trial_id, Delivery("run", 1, 3, trial.state))
+    begun: list[str] = []
+
+    class Tracker:
+        def __init__(self, study: StudyRow) -> None:
+            self.study = study
+
+        def finish(self, _timeout_s: float, _hurry: object) -> Delivered:
+            for trial in bench.trials_of(self.study):
+                mark(bench.store, self.study, trial.trial_id, Delivery("run", 1, 3, trial.state))
+            return Delivered(sent=2, missing=0)
+
+        def kill(self) -> None:
+            begun.append(self.study.name)
+
+    monkeypatch.setattr(daemon, "_LATE_EVERY_S", 0.05)
+    monkeypatch.setattr(late_deliveries, "start_tracker", lambda _settings, study: Tracker(study))
+    bench.tracking_uri = "sqlite://"
+    with bench.daemon() as running:
+        wait_until(lambda: "done: sent to MLflow what was left: 2 trials" in running.lines)
+    assert begun == ["done"]
+    assert count_delivered(bench.store, done) == (2, 0)

@@ -75,10 +75,18 @@ def test_only_what_runs_or_goes_on_can_be_stopped(store: Store, study: StudyRow)
     other = begun(store, lease)
     assert (other.number, other.trial_id != again.trial_id) == (again.number, True)
     assert read_orders(store, lease).stopped_slots == frozenset()
+    complete(store, lease, other)
     store.optuna.create_trial(study.study_id)
-    for number, why in ((0, "has ended already"), (7, "has no trial 7")):
+    for number, why in ((0, "has ended already"), (1, "has ended already"), (7, "has no trial 7")):
         with pytest.raises(StudyError, match=why):
             study_control.stop_trial(store, study, number)
+
+
+def test_a_study_that_is_about_to_be_deleted_keeps_its_state(store: Store, study: StudyRow) -> None:
+    leases.close_to_loops(store, study, 60.0)
+    assert study_control.set_state(store, study, StudyState.STOPPED) == []
+    leases.open_to_loops(store, study)
+    assert load_study(store).state is StudyState.RUNNING
 
 
 def test_a_total_changes_both_ways_and_leaves_no_gap(store: Store, study: StudyRow) -> None:

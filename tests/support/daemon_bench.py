@@ -64,11 +64,11 @@ class ServiceBench(Bench):
             daemon_id=row.daemon_id,
             processes=processes,
             tell=lines.append,
-            tracking=False,
+            tracking=bool(self.tracking_uri),
             entry=entry,
             **setup_fields,
         )
-        with InThread(Daemon(setup, row, patterns), lines) as running:
+        with InThread(Daemon(setup, row), lines) as running:
             yield running
         own.close()
 

@@ -1,5 +1,5 @@
-"""A daemon that a test starts in place of a loop: it ends once its study
-is done, and says the same."""
+"""A daemon that a test starts in place of a loop: it ends once its study is done and MLflow has it,
+and says the same."""
 
 import os
 import signal
@@ -13,8 +13,10 @@ from toy_study import Bench
 
 from tuner.errors import StorageError
 from tuner.runner import Limits, SearchOptions, slots_wanted
+from tuner.service import daemon
 from tuner.service.daemon_start import WorkerWanted, run_worker
 from tuner.storage import Store
+from tuner.storage.deliveries import count_delivered
 from tuner.storage.schema import attempts, loops, slot_rows
 from tuner.storage.studies import load_study
 from tuner.study.ends import TrialEnd
@@ -36,6 +38,7 @@ def run_until_done(
         entry=entry,
         options=SearchOptions(Limits(0), **asked),
     )
+    daemon._LATE_EVERY_S = 0.5
     done = threading.Event()
     threading.Thread(target=_end_when_done, args=(bench, done), daemon=True).start()
     run_worker(bench.settings, bench.store, wanted, tell=lambda line: None)
@@ -49,16 +52,18 @@ def run_until_done(
 def _end_when_done(bench: Bench, done: threading.Event) -> None:
     store = bench.store.another()
     # Before it handles signals, one would kill it.
-    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or not _is_done(store):
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or not _is_done(bench, store):
         time.sleep(_LOOK_S)
     done.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_done(store: Store) -> bool:
+def _is_done(bench: Bench, store: Store) -> bool:
     left = sa.select(sa.func.count()).select_from(slot_rows).where(slot_rows.c.state != "done")
     try:
-        return not store.read(lambda connection: connection.execute(left).scalar_one())
+        if store.read(lambda connection: connection.execute(left).scalar_one()):
+            return False
+        return not bench.tracking_uri or count_delivered(store, load_study(store))[1] == 0
     except StorageError:  # the test takes it away
         return False
 

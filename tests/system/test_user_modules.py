@@ -211,6 +211,23 @@ def test_what_is_imported_later_is_that_of_the_last_file(tmp_path: Path) -> None
     del sys.modules["tuner_test_main"]
 
 
+def test_a_folder_that_cannot_be_read_hides_no_library(tmp_path: Path) -> None:
+    """As once the process has become another user."""
+    main = write(tmp_path / "private", {"main.py": ""})
+    Surroundings(main, "main.py", {}, is_complete=True).activate()
+    finder = sys.meta_path[0]
+    main.parent.chmod(0)
+    is_root = os.geteuid() == 0
+    try:
+        if is_root:
+            os.seteuid(65534)
+        assert finder.find_spec("wsgiref.handlers", None) is None
+    finally:
+        if is_root:
+            os.seteuid(0)
+        main.parent.chmod(0o700)
+
+
 @pytest.mark.parametrize("name", ["units", "parts.heads", "parts"])
 def test_a_module_that_was_not_kept_is_refused(tmp_path: Path, name: str) -> None:
     text = "def load(name):\n    import importlib\n    return importlib.import_module(name)"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from tuner.web.security.request_checks import (
@@ -175,6 +176,25 @@ def test_a_failure_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> 
     assert status == 500
     assert "secret" not in body
     assert "a secret of the database" in caplog.text
+
+
+def test_a_browser_that_leaves_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def leave(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ClientDisconnect
+
+    async def none(*_: Any) -> Any:
+        raise AssertionError("nobody waits for an answer")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"host", b"localhost:8080")],
+    }
+    answering = CheckRequests(leave, LOOPBACK, lambda status: None)(scope, none, none)
+    with pytest.raises(StopIteration):
+        answering.send(None)
+    assert caplog.text == ""
 
 
 def test_bodies_have_a_largest_size() -> None:

@@ -67,7 +67,14 @@ class Service:
 
     def script(self) -> httpx.Client:
         """A program that reads by the token."""
-        return httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {TOKEN}"})
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        return httpx.Client(base_url=self.address, headers=headers, timeout=60.0)
+
+    def wait_for_tools(self) -> None:
+        """Both start when somebody asks, and MLflow takes its time on a busy machine."""
+        with self.script() as script:
+            for page in ("/dashboard", "/mlflow/"):
+                wait_until(lambda page=page: script.get(page).status_code == 200, 240)  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +169,7 @@ def follow(page: Page, link: str) -> None:
 @pytest.mark.slow
 def test_a_trial_opens_in_all_three_tools(service: Service, open_page: OpenPage) -> None:
     """And what people wrote of it runs in none: `open_page` looks for what the markup does."""
+    service.wait_for_tools()
     page = open_page()
     log_in(page, service)
     write_markup(page, service, service.bench.trials[1].trial_id)
@@ -202,6 +210,7 @@ def test_a_phone_scrolls_only_down(service: Service, open_page: OpenPage) -> Non
 
 @pytest.mark.slow
 def test_only_the_asked_ports_are_open(service: Service) -> None:
+    service.wait_for_tools()
     listening = {
         connection.laddr
         for process in service.processes
@@ -220,6 +229,7 @@ def test_only_the_asked_ports_are_open(service: Service) -> None:
 
 @pytest.mark.slow
 def test_no_secret_is_shown(service: Service) -> None:
+    service.wait_for_tools()
     lines = "".join(line for process in service.processes for line in process.cmdline())
     assert "tool_process" in lines  # those of the tools are among them
     with service.script() as script:

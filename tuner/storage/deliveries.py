@@ -14,15 +14,17 @@ import sqlalchemy as sa
 
 from tuner.errors import StorageError
 from tuner.storage.attempt_rows import AttemptRow, attempts_by_trial, select_attempts
-from tuner.storage.leases import keep_study
+from tuner.storage.leases import has_optuna_study, keep_study
 from tuner.storage.optuna_rows import flat_params, state_of_trial
 from tuner.storage.read_only import real_path
 from tuner.storage.schema import (
     StudyKey,
     attempts,
     deliveries,
+    loops,
     optuna_trials,
     optuna_user_attributes,
+    studies,
 )
 from tuner.storage.store import Store
 from tuner.study.messages import OWN_ATTRIBUTES, Direction, rank
@@ -333,6 +335,17 @@ def count_delivered(store: Store, study: StudyKey) -> tuple[int, int]:
     query = sa.select(delivered.label("delivered"), ended.label("ended"))
     row = store.read(lambda connection: connection.execute(query).one())
     return row.delivered, row.ended - row.delivered
+
+
+def searched_by_daemons(store: Store) -> list[tuple[str, str]]:
+    """The uuid and the name of each study that a daemon has searched, oldest first."""
+    has_loop = sa.exists().where(
+        loops.c.study_uuid == studies.c.uuid, loops.c.worker_id.is_not(None)
+    )
+    query = sa.select(studies.c.uuid, studies.c.name).where(has_loop, has_optuna_study())
+    query = query.order_by(studies.c.created_at)
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return [(row.uuid, row.name) for row in rows]
 
 
 _LOCK_KEY = 7310543

@@ -8,6 +8,7 @@ module of the folder never replaces a library.
 import ast
 import contextlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -375,7 +376,8 @@ class _Finder(MetaPathFinder):
         if not self._own.is_complete:
             return False
         *parents, _ = fullname.split(".")
-        if parents and not (self._folder / parents[0]).is_dir():
+        # Unlike Path.is_dir, it says no of a folder that this user may not read.
+        if parents and not os.path.isdir(self._folder / parents[0]):  # noqa: PTH112
             return False
         spec = PathFinder.find_spec(fullname, [str(self._folder.joinpath(*parents))])
         return spec is not None and spec.loader is not None

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -138,6 +139,8 @@ class CheckRequests:
         except _BodyTooLarge:
             if not started:
                 await _too_large()(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # its user left before the request was read: nobody waits for an answer
         except Exception:
             log.exception("%s %r failed", scope["method"], scope["path"])
             if started:
