@@ -76,7 +76,9 @@ def test_equal_studies_share_the_processes(bench: ServiceBench) -> None:
     studies = [bench.add(name, 2, LONG) for name in ("one", "other")]
     with bench.daemon(processes=2):
         wait_until(lambda: all(bench.ends(study) == [[None]] for study in studies))
-        time.sleep(0.3)  # nothing more may begin
+        # Both go on, and nothing more begins meanwhile.
+        epochs = max(map(bench.epochs_done, studies)) + 10
+        wait_until(lambda: all(bench.epochs_done(study) >= epochs for study in studies))
         assert [bench.ends(study) for study in studies] == [[[None]], [[None]]]
 
 
