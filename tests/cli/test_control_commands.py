@@ -9,6 +9,7 @@ from toy_study import toy_spec
 from trial_writes import begun, complete, put_back
 
 from tuner.manage import watching
+from tuner.reports.worker_tables import worker_rows
 from tuner.runner import RunStatus, Silent
 from tuner.storage import Store, daemon_rows, leases, open_store, slots, study_control
 from tuner.storage.studies import StudyRow, create_study, load_study
@@ -137,6 +138,23 @@ def test_watching_tells_what_happens_until_the_study_is_done(store: Store, study
     leases.renew_lease(store, lease, 0.0)
 
 
+def test_the_time_that_is_left_is_known_at_once(store: Store, study: StudyRow) -> None:
+    slots.ensure_slots(store, study, 2)
+    lease = leases.open_lease(store, study)
+    complete(store, lease, begun(store, lease), 0.25)
+    left: list[float | None] = []
+
+    class Left(Silent):
+        def changed(self, status: RunStatus) -> None:
+            left.append(status.left_s)
+
+    def sleep(_seconds: float) -> None:
+        complete(store, lease, begun(store, lease), 0.5)
+
+    watching.watch_study(store, study, Left(), lambda line: None, sleep)
+    assert len(left) == 2 and left[0] is not None and left[1] == 0.0
+
+
 def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: StudyRow) -> None:
     slots.ensure_slots(store, study, 1)
     lease = leases.open_lease(store, study)
@@ -152,7 +170,7 @@ def test_a_study_that_is_done_is_watched_no_longer(tuner, store: Store, study: S
 def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -> None:
     reader = watching.ProgressReader(store, study)
     assert watching.describe_work(study, reader.read()) == (
-        "no trials are asked for yet: tuner study set mine --trials 100"
+        "no trials are asked for yet; to go on: tuner study set mine --trials 100"
     )
     slots.ensure_slots(store, study, 9)
     nobody = (
@@ -168,3 +186,16 @@ def test_nobody_at_work_is_said_with_what_to_do(store: Store, study: StudyRow) -
     daemon_rows.renew(store, daemon, "idle", {"mine": "its data are missing"})
     skipped = f"nobody works on it: {daemon} leaves it alone: its data are missing"
     assert watching.describe_work(study, reader.read()) == skipped
+    other = daemon_rows.register(store, 1)
+    waits = f"it waits for a free process of {other}"
+    assert watching.describe_work(study, reader.read()) == waits
+
+
+def test_a_search_is_listed_although_the_row_of_its_daemon_has_expired(
+    store: Store, study: StudyRow
+) -> None:
+    slots.ensure_slots(store, study, 2)
+    lease = leases.open_lease(store, study, daemon_id="expired")
+    begun(store, lease)
+    [row] = worker_rows(store)
+    assert (row["kind"], row["state"], row["running"]) == ("search", "working", {"mine": 1})

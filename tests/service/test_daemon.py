@@ -119,12 +119,15 @@ def test_a_study_that_fails_ends_no_other(
         wait_until(lambda: "fine" not in running.skipped)
         monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
         wait_until(lambda: "failing" in list_daemons(bench.store)[0].skipped)
+        study_control.set_state(bench.store, failing, StudyState.STOPPED)
+        wait_until(lambda: not running.skipped)  # whoever stops it knows
     assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
 
 
 @SQLITE
 def test_it_takes_the_studies_whose_names_match(bench: ServiceBench) -> None:
     cats, dogs = bench.add("vision-cats", 1), bench.add("dogs", 1)
+    study_control.change_limits(bench.store, cats, {"of_a_later_version": 3})
     with bench.daemon(patterns=["vision-*"]):
         bench.wait_until_done(cats)
         [row] = worker_rows(bench.store)

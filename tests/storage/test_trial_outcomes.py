@@ -66,11 +66,11 @@ def test_the_pace_is_of_trials_that_took_their_slot(store: Store, study: StudyRo
     slots.ensure_slots(store, study, 9)
     slot = trial_writes.begun(store, lease)
     trial_writes.put_back(store, lease, slot, "interrupted")
-    assert seconds_a_trial(store, study, since=0.0) is None
+    assert store.read(seconds_a_trial, study, 0.0) is None
     for _ in range(4):
         trial_writes.complete(store, lease, trial_writes.begun(store, lease))
     ended = [each.ended_at for each in read_work(store, study)]
-    pace = seconds_a_trial(store, study, since=ended[0] - 400.0)
+    pace = store.read(seconds_a_trial, study, ended[0] - 400.0)
     assert pace is not None
     assert 100.0 <= pace < 130.0
-    assert seconds_a_trial(store, study, since=ended[-1] + 1.0) is None
+    assert store.read(seconds_a_trial, study, ended[-1] + 1.0) is None

@@ -68,7 +68,7 @@ class ServiceBench(Bench):
             entry=entry,
             **setup_fields,
         )
-        with InThread(Daemon(setup, row, patterns), lines) as running:
+        with InThread(Daemon(setup, row), lines) as running:
             yield running
         own.close()
 

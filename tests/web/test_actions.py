@@ -117,7 +117,25 @@ def test_a_trial_is_tried_again_and_one_that_runs_is_stopped(
     assert "Stop this trial" in client.get(f"{trials}/6").text
     assert "Stop this trial" not in client.get(f"{trials}/0").text
     gone = submit(client, f"{trials}/99/actions/retry")
-    assert gone.headers["location"] == f"{trials}/99"
+    assert gone.status_code == 404 and "has no trial 99" in gone.text
+
+
+@pytest.mark.parametrize("name", ["\0", "a\nb", "--replace", "x" * 300, "<script>"])
+def test_a_model_that_cannot_have_its_name_starts_no_promotion(
+    client: Any, study: StudyRow, name: str
+) -> None:
+    path = f"/studies/{study.uuid}/trials/0/promote"
+    assert "no name for a registered model" in done(client, path, name=name)
+    assert "No trial of this study" in client.get(f"/studies/{study.uuid}/promotion").text
+
+
+@pytest.mark.parametrize("number", ["-1", str(2**31), "9" * 30])
+def test_a_trial_that_there_is_not(client: Any, study: StudyRow, number: str) -> None:
+    base = f"/studies/{study.uuid}/trials/{number}"
+    for page in ("", "/now", "/log", "/curves", "/promote", "/mlflow", "/dashboard"):
+        assert client.get(f"{base}{page}", follow_redirects=False).status_code == 404
+    for action in ("actions/stop", "actions/retry", "promote"):
+        assert submit(client, f"{base}/{action}").status_code == 404
 
 
 def test_a_promotion_runs_in_a_process_and_its_failure_is_shown(
@@ -167,3 +185,16 @@ def test_without_the_form_token_nothing_changes(client: Any, store: Store, study
         assert client.post(f"/studies/{study.uuid}/{path}", data={"x": "1"}).status_code == 403
     assert load_study(store).state == ""
     assert len(list_trials(store, study)) == 8
+
+
+@pytest.mark.parametrize("number", [99, 10**30, -1])
+def test_a_trial_that_is_not_there_is_no_error_of_the_server(
+    client: Any, study: StudyRow, number: int
+) -> None:
+    base = f"/studies/{study.uuid}/trials/{number}"
+    for path in ("", "/now", "/attempts", "/curves", "/promote", "/mlflow", "/dashboard"):
+        assert client.get(base + path).status_code == 404, path
+    for path in ("/promote", "/actions/retry", "/actions/stop"):
+        assert submit(client, base + path).status_code == 404, path
+    like = client.get(f"/studies/{study.uuid}/enqueue?like={number}")
+    assert like.status_code == (404 if number == 99 else 400)

@@ -25,11 +25,12 @@ class Database:
         self.reads = 0
         self.number = 0
         self.is_down = False
+        self.error: Exception = StorageError("down")
 
     def read(self) -> ChangeMark:
         self.reads += 1
         if self.is_down:
-            raise StorageError("down")
+            raise self.error
         return ChangeMark(str(self.number), str(self.number))
 
 
@@ -58,9 +59,11 @@ def test_many_listeners_cost_one_reading() -> None:
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-def test_a_database_that_is_down_is_told_and_waited_for() -> None:
+@pytest.mark.parametrize("error", [StorageError("down"), ZeroDivisionError("unforeseen")])
+def test_a_database_that_is_down_is_told_and_waited_for(error: Exception) -> None:
     async def run() -> None:
         database, feed = Database(), ChangeFeed(POLL_S)
+        database.error = error
         async with aclosing(feed.listen("study", database.read)) as listener:
             assert await anext(listener) == event(0)
             database.is_down = True
@@ -73,19 +76,27 @@ def test_a_database_that_is_down_is_told_and_waited_for() -> None:
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-def test_a_silent_stream_is_kept_open_and_ends_after_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_silent_stream_is_kept_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "_SILENCE_S", 0.01)
-    monkeypatch.setattr(changes, "_LONGEST_STREAM_S", 0.05)
+    database, feed = Database(), ChangeFeed(POLL_S)
+    awaited = {"retry: 2000\n\n", 'data: {"trials": "0", "reports": "0"}\n\n', ": still here\n\n"}
+
+    async def run() -> None:
+        async with aclosing(changes._texts(feed.listen("study", database.read))) as texts:
+            while awaited:
+                awaited.discard(await anext(texts))
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_stream_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "_LONGEST_STREAM_S", -1.0)
     database, feed = Database(), ChangeFeed(POLL_S)
 
     async def run() -> list[str]:
         return [text async for text in changes._texts(feed.listen("study", database.read))]
 
-    texts = asyncio.run(asyncio.wait_for(run(), 30))
-    assert texts[:2] == ["retry: 2000\n\n", 'data: {"trials": "0", "reports": "0"}\n\n']
-    assert ": still here\n\n" in texts[2:]
+    assert len(asyncio.run(asyncio.wait_for(run(), 30))) == 2
 
 
 def test_the_stream_of_a_study(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

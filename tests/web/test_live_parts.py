@@ -28,7 +28,8 @@ PAGE = """<!doctype html><title>t</title><link rel="icon" href="data:,">
 </div>"""
 # In place of Plotly, whose 5 MB take a browser a second.
 LIBRARY = """window.Plotly = {
-  react: async (place, data, layout) => {
+  react: async (place, data, layout, config) => {
+    window.config = config;
     place.textContent = `${data[0].name} ${data[0].line.color} ${layout.height}`;
   },
   purge: () => {},
@@ -112,6 +113,7 @@ def test_a_change_keeps_what_the_reader_has_done(page: Page, answers: Answers) -
     assert page.evaluate("document.activeElement.id") == "text"
     assert page.input_value("#text") == "typed"
     assert page.evaluate("document.getElementById('more').open")
+    assert page.evaluate("[config.showSendToCloud, config.plotlyServerURL]") == [False, ""]
     # These follow the trials, and nobody has opened that.
     assert answers.asked.count("/slow") == 1
     assert "/folded" not in answers.asked
@@ -145,3 +147,19 @@ def test_it_says_when_the_database_does_not_answer(page: Page, answers: Answers)
     answers.figure = {"mark": "b", "note": "no trial has finished <b>yet</b>"}
     answers.marks = {"trials": "2", "reports": "2"}
     expect(page.locator("figure")).to_contain_text("no trial has finished <b>yet</b>")
+
+
+def test_a_part_that_was_not_answered_is_asked_for_again(page: Page, answers: Answers) -> None:
+    page.evaluate(
+        """() => {
+            const fetched = window.fetch;
+            window.fetch = () => {
+                window.fetch = fetched;
+                return Promise.reject(new TypeError("no network"));
+            };
+        }"""
+    )
+    answers.rows = ["three"]
+    answers.marks = {"trials": "1", "reports": "2"}
+    expect(page.locator("#rows li")).to_have_text(["three"])
+    expect(page.locator("[data-live]")).to_be_hidden()

@@ -17,10 +17,12 @@ import pytest
 import uvicorn
 from waiting import wait_until
 
-from tuner.settings import load_settings
+from tuner.settings import MlflowLogin, load_settings
 from tuner.system.logs import without_secrets
+from tuner.web import proxy
 from tuner.web.application import make_application
 from tuner.web.security.accounts import Accounts, Role
+from tuner.web.tool_servers import RemoteServer
 from tuner.web.web_setup import WebSetup
 
 PASSWORD = "s3cret/of-mlflow"
@@ -214,6 +216,25 @@ def test_a_path_passes_as_it_was_written(reader: httpx.Client, elsewhere: Elsewh
     assert len(elsewhere.seen) == before
 
 
+def test_an_encoded_prefix_is_no_way_round_the_rules(
+    operator: httpx.Client, elsewhere: Elsewhere
+) -> None:
+    before = len(elsewhere.seen)
+    for path in ("/%6dlflow/ajax-api/2.0/mlflow/runs/delete", "/mlflow%2Fruns"):
+        assert operator.get(path).status_code == 400
+    assert len(elsewhere.seen) == before
+
+
+def test_what_only_reads_passes_without_a_body(reader: httpx.Client, elsewhere: Elsewhere) -> None:
+    mutation = b'{"query": "mutation { x }"}'
+    headers = {"content-type": "application/json", "accept-language": "é".encode("latin-1")}
+    for path in ("/mlflow/graphql", SEARCH):
+        reply = reader.request("GET", path, content=mutation, headers=headers)  # type: ignore[arg-type]
+        assert reply.status_code == 200
+        assert elsewhere.last.body == b""
+        assert not {"content-length", "content-type"} & elsewhere.last.headers.keys()
+
+
 def test_a_reader_searches_and_changes_nothing(reader: httpx.Client, elsewhere: Elsewhere) -> None:
     assert reader.post(SEARCH, json={"max_results": 1}).status_code == 200
     assert elsewhere.last.body == b'{"max_results":1}'
@@ -268,6 +289,15 @@ def test_only_redirects_to_the_same_server_are_followed(reader: httpx.Client) ->
     assert reply.status_code == 502
     assert "another server" in reply.json()["message"]
     assert "location" not in reply.headers
+
+
+@pytest.mark.parametrize("tool", [proxy.MLFLOW, proxy.DASHBOARD])
+@pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example", "\\\\evil.example"])
+def test_no_redirect_leads_away(tool: proxy.Tool, path: str) -> None:
+    server = RemoteServer(httpx.URL("http://localhost"), MlflowLogin())
+    for location in (path, f"http://localhost{path}"):
+        led_to = proxy.own_location(tool, server, location)
+        assert led_to is None or not led_to.startswith(("//", "/\\", "\\"))
 
 
 def test_a_login_that_mlflow_refuses(reader: httpx.Client) -> None:

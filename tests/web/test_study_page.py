@@ -92,14 +92,17 @@ def test_where_nothing_happens_it_says_what_to_do(own_store: Store, client: Any)
     study = create_study(own_store, "toy", toy_spec())
     page = f"/studies/{study.uuid}"
     asked = words(client.get(page).text)
-    assert "No trials are asked for yet. tuner study set toy --trials 100" in asked
+    assert "no trials are asked for yet. tuner study set toy --trials 100" in asked
     slots.ensure_slots(own_store, study, 5)
-    assert "Nobody works on it. tuner worker" in words(client.get(page).text)
+    assert "nobody works on it. tuner worker" in words(client.get(page).text)
+    daemon_rows.register(own_store, 2, ["vision-*"])  # it does not take this one
+    assert "nobody works on it. tuner worker" in words(client.get(page).text)
     study_control.set_state(own_store, study, StudyState.PAUSED)
-    assert "The study is paused. tuner study resume toy" in words(client.get(page).text)
+    assert "paused. tuner study resume toy" in words(client.get(page).text)
     study_control.set_state(own_store, study, StudyState.RUNNING)
     daemon = daemon_rows.register(own_store, 2)
-    assert "Nobody works on it" not in words(client.get(page).text)
+    waits = f"it waits for a free process of {daemon}"
+    assert waits in words(client.get(page).text)
     daemon_rows.renew(own_store, daemon, "idle", {"toy": f"no data here {SCRIPT}"})
     html = client.get(page).text
     assert f"{daemon} leaves it alone: no data here <script>" in words(html).replace(

@@ -79,9 +79,9 @@ def ui(
     if context.invoked_subcommand is not None:
         return
     from tuner.cli.output import complain, say
-    from tuner.web.serving import Wish, serve
+    from tuner.web.serving import PageWanted, serve
 
-    wish = Wish(
+    wanted = PageWanted(
         host=host,
         port=port,
         token=token,
@@ -90,7 +90,7 @@ def ui(
         key=certificate_key,
         names=tuple(allow_host or ()),
     )
-    serve(settings_of(context), wish, say, complain)
+    serve(settings_of(context), wanted, say, complain)
 
 
 @app.command("adduser")

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any
 
 from tuner.errors import UsageError
-from tuner.manage.watching import describe_idleness
+from tuner.manage.standstill import explain_standstill
 from tuner.runner import Limits, most_trials, stop_searches
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -64,8 +64,8 @@ class StudyPlan:
                 Limits.check_count(spell("patience_trials"), count)
             limits["patience_trials"] = count
         if (timeout := self.trial_timeout) is not None:
-            kept = None if timeout == NO_LIMIT else timeout
-            limits["trial_timeout_s"] = parse_seconds(kept, spell("trial_timeout"))
+            limit = None if timeout == NO_LIMIT else timeout
+            limits["trial_timeout_s"] = parse_seconds(limit, spell("trial_timeout"))
         return limits
 
 
@@ -141,7 +141,7 @@ def change_state(store: Store, study: StudyRow, state: StudyState) -> str:
     if working:
         return f"goes on: {who}"
     total, daemons = slots.total_slots(store, study), list_daemons(store)
-    return f"may go on; {describe_idleness(study.name, total, daemons)}"
+    return f"may go on; {explain_standstill(study, state, total, daemons).in_words}"
 
 
 def next_command(store: Store, study: StudyRow) -> str:

@@ -148,8 +148,7 @@ def search_study(
             options = replace(
                 options,
                 limits=replace(options.limits, trials=total),
-                # Whoever changes the study's total means this search too, unless it asked for a
-                # part.
+                # A new total of the study holds for this search too, unless it wants a part.
                 follows_total=total >= total_slots(store, study),
                 tracking=options.tracking and may_track(store, tell),
             )

@@ -1,19 +1,19 @@
 """Following a study that runs somewhere: its progress from SQL, as a search shows its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from tuner.manage.standstill import explain_standstill
 from tuner.runner import RunStatus, Watcher
 from tuner.runner.progress import WorkerStatus
 from tuner.storage import Store
-from tuner.storage.daemon_rows import DaemonRow, LoopRow
+from tuner.storage.daemon_rows import LoopRow
 from tuner.storage.running_trials import TrialAtWork
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_progress import ProgressReader, StudyProgress
 from tuner.storage.trials import summarize
 from tuner.study.ends import Fate, TrialEnd
 from tuner.study.study_state import StudyState
-from tuner.system.names import command, in_command
 
 _EVERY_S = 1.0
 # So many who work on a study are named.
@@ -36,17 +36,17 @@ def watch_study(
     for name, count in summarize(store, study).ends.items():
         if name in _ENDS:
             status.ended[_ENDS[name]] = count
-    told = ""
+    last_note = ""
     while True:
         progress = reader.read()
         clock = time.monotonic()
-        if progress.running:  # the time that is left is estimated from it
+        if progress.running:
             status.elapsed_s += clock - read_at
         read_at = clock
         _take(status, progress, study)
-        if status.note != told:
-            told = status.note
-            tell(told)
+        if status.note != last_note:
+            last_note = status.note
+            tell(last_note)
         _tell_ends(status, progress, watcher)
         watcher.changed(status)
         if progress.is_done:
@@ -56,6 +56,7 @@ def watch_study(
 
 def _take(status: RunStatus, progress: StudyProgress, study: StudyRow) -> None:
     status.total, status.done = progress.total, progress.done
+    status.pace_s = progress.pace_s
     if progress.best is not None:
         status.best, status.best_trial = progress.best
     several = len(progress.at_work) > 1
@@ -81,30 +82,11 @@ def _tell_ends(status: RunStatus, progress: StudyProgress, watcher: Watcher) -> 
 
 def describe_work(study: StudyRow, progress: StudyProgress) -> str:
     """Who works on a study that is not done; if nobody does, or it stands still, what to do."""
-    name = in_command(study.name)
     if progress.is_done:
         return ""
-    if progress.state is not StudyState.RUNNING:
-        return f"{progress.state}; to go on: {command('study', 'resume', name)}"
-    if progress.at_work:
+    if progress.state is StudyState.RUNNING and progress.at_work:
         return f"at work: {describe_loops(progress.at_work)}"
-    if study.spec.is_comparison:
-        return "nobody works on it; to go on, repeat its compare command"
-    if progress.total == 0:
-        return f"no trials are asked for yet: {command('study', 'set', name, '--trials', 100)}"
-    return describe_idleness(study.name, progress.total, progress.daemons)
-
-
-def describe_idleness(study: str, total: int, daemons: Sequence[DaemonRow]) -> str:
-    """Why nobody works on a study that may go on, and what to do. `daemons`: all there are."""
-    search = command("optimize", in_command(study), "--trials", total or 100)
-    for daemon in daemons:
-        if reason := daemon.skipped.get(study):
-            return f"nobody works on it: {daemon} leaves it alone: {reason}"
-    if takers := [str(daemon) for daemon in daemons if daemon.takes(study)]:
-        return f"it waits for a free process of {'; '.join(takers[:_MOST_NAMED])}"
-    service = command("worker")
-    return f"nobody works on it; here: {search}\nor as a service, here or elsewhere: {service}"
+    return explain_standstill(study, progress.state, progress.total, progress.daemons).in_words
 
 
 def describe_loops(loops: tuple[LoopRow, ...]) -> str:

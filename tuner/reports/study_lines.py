@@ -1,4 +1,4 @@
-"""A line for each study, and who is at work: what the start page shows."""
+"""A line for each study: what the start page shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import lru_cache
 from tuner.errors import SpecError
 from tuner.reports.study_outlook import StudyOutlook
 from tuner.storage import Store
-from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
+from tuner.storage.daemon_rows import LoopRow, list_loops
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_overviews import StudyOverview, read_overviews
 from tuner.study.messages import Direction
@@ -47,35 +47,10 @@ class StudyLine:
         return is_asked_for and not progress.loops
 
 
-@dataclass(frozen=True)
-class Worker:
-    """Who is at work. `daemon`: None for a search in the foreground. `loops`: one for each study
-    that it works on."""
-
-    daemon: DaemonRow | None
-    loops: Sequence[LoopRow]
-
-    @property
-    def process(self) -> str:
-        return str(self.daemon or self.loops[0])
-
-    @property
-    def since(self) -> float:
-        return self.daemon.started_at if self.daemon else self.loops[0].started_at
-
-
 def read_study_lines(store: Store) -> list[StudyLine]:
     """All studies, newest first."""
     loops = list_loops(store)
     return [_line(overview, loops) for overview in read_overviews(store)]
-
-
-def read_workers(store: Store) -> list[Worker]:
-    """Who is at work: the daemons, then the searches in the foreground, both oldest first."""
-    loops, daemons = list_loops(store), list_daemons(store)
-    alive = {daemon.daemon_id for daemon in daemons}
-    own = [Worker(each, [o for o in loops if o.daemon_id == each.daemon_id]) for each in daemons]
-    return own + [Worker(None, [loop]) for loop in loops if loop.daemon_id not in alive]
 
 
 def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:

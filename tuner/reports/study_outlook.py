@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.manage.standstill import Standstill, explain_standstill
 from tuner.storage import Store, slots
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, read_loops
 from tuner.storage.studies import StudyRow
-from tuner.storage.study_pace import seconds_a_trial
+from tuner.storage.study_pace import read_pace
 from tuner.study.study_state import StudyState
-from tuner.system.names import command, in_command
 
 
 @dataclass(frozen=True)
 class StudyOutlook:
     """`total`, `done`, `running`: of the study's slots. `loops`: those that work on it now.
     `left_s`: seconds until all are done at the present pace, None where nobody works or no trial
-    has ended since. `skipped`: the daemons that leave it alone, each with its reason. `daemons`:
-    how many are alive."""
+    has ended since. `daemons`: all that are alive."""
 
     state: StudyState
     total: int
@@ -24,8 +23,7 @@ class StudyOutlook:
     running: int
     loops: Sequence[LoopRow] = ()
     left_s: float | None = None
-    skipped: Sequence[tuple[DaemonRow, str]] = ()
-    daemons: int = 0
+    daemons: Sequence[DaemonRow] = ()
 
     @property
     def is_done(self) -> bool:
@@ -48,34 +46,21 @@ def read_outlook(store: Store, study: StudyRow) -> StudyOutlook:
     counts = slots.slot_counts(store, study)
     total, done = sum(counts.values()), counts.get("done", 0)
     loops = store.read(read_loops, study)
-    daemons = list_daemons(store)
-    left_s = None
-    if loops and done < total:
-        pace_s = seconds_a_trial(store, study, min(loop.started_at for loop in loops))
-        left_s = None if pace_s is None else pace_s * (total - done)
+    pace_s = store.read(read_pace, study, loops) if done < total else None
+    is_running = study.state is StudyState.RUNNING
     return StudyOutlook(
         state=study.state,
         total=total,
         done=done,
         running=counts.get("claimed", 0) if loops else 0,
         loops=loops,
-        left_s=left_s if study.state is StudyState.RUNNING else None,
-        skipped=[
-            (each, each.skipped[study.name]) for each in daemons if study.name in each.skipped
-        ],
-        daemons=len(daemons),
+        left_s=pace_s * (total - done) if pace_s is not None and is_running else None,
+        daemons=list_daemons(store),
     )
 
 
-def what_to_do(study: StudyRow, outlook: StudyOutlook) -> tuple[str, str] | None:
-    """Where nothing happens although trials are left: why, and the command that changes it."""
-    name = in_command(study.name)
-    if outlook.is_done or outlook.loops or study.spec.is_comparison:
+def standstill(study: StudyRow, outlook: StudyOutlook) -> Standstill | None:
+    """Why nothing happens although trials are left, and what to do; None where something does."""
+    if outlook.is_done or outlook.loops:
         return None
-    if outlook.state is not StudyState.RUNNING:
-        return f"The study is {outlook.state}.", command("study", "resume", name)
-    if not outlook.total:
-        return "No trials are asked for yet.", command("study", "set", name, "--trials", 100)
-    if outlook.daemons > len(outlook.skipped):
-        return None  # A daemon takes it at once, or works on one of a higher priority.
-    return "Nobody works on it.", command("worker")
+    return explain_standstill(study, outlook.state, outlook.total, outlook.daemons)

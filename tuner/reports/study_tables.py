@@ -63,7 +63,6 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
     spec = study.spec
     data = spec.data
     best = summary.best.trial
-    is_comparison = spec.held_out == "test"
     return {
         "study": study.name,
         "damaged": study.damage,
@@ -82,7 +81,7 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "metric": spec.objectives_in_words,
         "recorded": list(spec.record),
         "own_metrics": [str(own) for own in spec.own_metrics.values()],
-        "scored_on": "test split, after the last epoch" if is_comparison else None,
+        "scored_on": "test split, after the last epoch" if spec.is_comparison else None,
         "sampler": _with_options(spec.sampler.name, spec.sampler.options),
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
         "seed": spec.seed,

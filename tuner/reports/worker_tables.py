@@ -1,72 +1,79 @@
 """Who is at work, as tables: daemons, and searches in the foreground."""
 
 import time
-from collections import Counter
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tuner.storage import Store
 from tuner.storage.daemon_rows import DaemonRow, LoopRow, list_daemons, list_loops
-from tuner.storage.running_trials import running_trials
-from tuner.values import format_duration
+from tuner.storage.running_trials import TrialAtWork, running_trials
+from tuner.values import format_duration, in_utc
 
-_SEARCH = "search"
+_DAEMON, _SEARCH = "worker", "search"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who is at work. `daemon`: None for a search in the foreground, or where its row has expired.
+    `loops`: one for each study that it works on."""
+
+    daemon: DaemonRow | None
+    loops: Sequence[LoopRow]
+
+    @property
+    def process(self) -> str:
+        return str(self.daemon or self.loops[0])
+
+    @property
+    def since(self) -> float:
+        return self.daemon.started_at if self.daemon else self.loops[0].started_at
+
+
+def read_workers(store: Store) -> list[Worker]:
+    """Who is at work: the daemons, then the searches in the foreground, both oldest first."""
+    loops, daemons = list_loops(store), list_daemons(store)
+    alive = {daemon.daemon_id for daemon in daemons}
+    own = [Worker(each, [o for o in loops if o.daemon_id == each.daemon_id]) for each in daemons]
+    return own + [Worker(None, [loop]) for loop in loops if loop.daemon_id not in alive]
 
 
 def worker_rows(store: Store) -> list[dict[str, Any]]:
-    """A row for each daemon and each search in the foreground that is alive, oldest first: where it
-    is, its state, how many trials it runs of which studies, since when (UTC), and for each study
-    that it skips the reason. Raises StorageError."""
-    loops = list_loops(store)
-    at_work: dict[str | None, Counter[str]] = {}
-    for trial in running_trials(store):
-        key = trial.daemon_id or f"{trial.host} {trial.pid} {trial.study_uuid}"
-        at_work.setdefault(key, Counter())[trial.study] += 1
-    rows = []
-    for daemon in list_daemons(store):
-        names = {loop.study for loop in loops if loop.daemon_id == daemon.daemon_id}
-        running = dict.fromkeys(sorted(names), 0) | at_work.get(daemon.daemon_id, {})
-        rows.append(_daemon_row(daemon, running))
-    for loop in loops:
-        if loop.daemon_id is None:
-            key = f"{loop.host} {loop.pid} {loop.study_uuid}"
-            rows.append(_search_row(loop, {loop.study: 0} | at_work.get(key, {})))
+    """A row for each of them, oldest first: where it is, its state, how many trials it runs of
+    which studies, since when (UTC), and for each study that it skips the reason. Raises
+    StorageError."""
+    trials = running_trials(store)
+    rows = [_row(worker, _running(worker, trials)) for worker in read_workers(store)]
     return sorted(rows, key=lambda row: row["since"])
 
 
-def _daemon_row(daemon: DaemonRow, running: Mapping[str, int]) -> dict[str, Any]:
+def _running(worker: Worker, trials: Sequence[TrialAtWork]) -> dict[str, int]:
+    """How many trials it runs, by the study's name."""
+    running = dict.fromkeys(sorted(loop.study for loop in worker.loops), 0)
+    loops = {(loop.host, loop.pid, loop.study_uuid) for loop in worker.loops}
+    for trial in trials:
+        if (trial.host, trial.pid, trial.study_uuid) in loops:
+            running[trial.study] += 1
+    return running
+
+
+def _row(worker: Worker, running: Mapping[str, int]) -> dict[str, Any]:
+    daemon = worker.daemon
+    place = daemon or worker.loops[0]
+    search_state = "working" if any(running.values()) else "idle"
     return {
-        "kind": "worker",
-        "host": daemon.host,
-        "pid": daemon.pid,
-        "state": daemon.state,
-        "processes": daemon.processes,
+        "kind": _SEARCH if daemon is None else _DAEMON,
+        "host": place.host,
+        "pid": place.pid,
+        "state": search_state if daemon is None else daemon.state,
+        "processes": None if daemon is None else daemon.processes,
         "running": dict(running),
-        "takes": list(daemon.patterns or []),
-        "skipped": dict(daemon.skipped),
-        "version": daemon.version,
-        "since": _moment(daemon.started_at),
+        "takes": list(running) if daemon is None else list(daemon.patterns or []),
+        "skipped": {} if daemon is None else dict(daemon.skipped),
+        "version": None if daemon is None else daemon.version,
+        "since": in_utc(worker.since),
     }
-
-
-def _search_row(loop: LoopRow, running: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "kind": _SEARCH,
-        "host": loop.host,
-        "pid": loop.pid,
-        "state": "working" if any(running.values()) else "idle",
-        "processes": None,
-        "running": dict(running),
-        "takes": [loop.study],
-        "skipped": {},
-        "version": None,
-        "since": _moment(loop.started_at),
-    }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def short_worker_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -242,15 +242,17 @@ class Loop:
                 self._handle(worker, message)
         self._handle_reports(together)
 
-    def _handle_reports(self, told: Sequence[tuple[int, Report]]) -> None:
-        if len(told) < 2:
-            for worker, report in told:
+    def _handle_reports(self, messages: Sequence[tuple[int, Report]]) -> None:
+        if len(messages) < 2:
+            for worker, report in messages:
                 self._handle(worker, report)
             return
-        running_trials = [self._running[worker] for worker, _ in told]
-        reports = [report for _, report in told]
+        running_trials = [self._running[worker] for worker, _ in messages]
+        reports = [report for _, report in messages]
         answers = self._writer.record_reports(list(zip(running_trials, reports, strict=True)))
-        for (worker, report), running, is_pruned in zip(told, running_trials, answers, strict=True):
+        for (worker, report), running, is_pruned in zip(
+            messages, running_trials, answers, strict=True
+        ):
             if is_pruned is None:
                 self._let_go(worker)
                 continue

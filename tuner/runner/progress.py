@@ -32,7 +32,8 @@ class WorkerStatus:
 class RunStatus:
     """`total`, `done`: the study's slots up to this command's total. `ended`: this loop's trials by
     how they ended; `done_here`: those of them that took their slot. `note`: what a person
-    should know of the study, such as what keeps it from going on; may be empty."""
+    should know of the study, such as what keeps it from going on; may be empty. `pace_s`: seconds
+    from one trial's end to the next, where several loops or an earlier time count too."""
 
     total: int
     done: int = 0
@@ -43,13 +44,15 @@ class RunStatus:
     done_here: int = 0
     elapsed_s: float = 0.0
     note: str = ""
+    pace_s: float | None = None
 
     @property
     def left_s(self) -> float | None:
         """Seconds to go at the pace so far; None before the first trial has ended."""
-        if not self.done_here:
-            return None
-        return self.elapsed_s / self.done_here * max(0, self.total - self.done)
+        pace_s = self.pace_s
+        if pace_s is None and self.done_here:
+            pace_s = self.elapsed_s / self.done_here
+        return None if pace_s is None else pace_s * max(0, self.total - self.done)
 
 
 def describe_end(

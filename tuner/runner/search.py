@@ -109,6 +109,10 @@ class SearchOptions:
     follows_total: bool = False
     daemon_id: str | None = None
 
+    def of_total(self, trials: int) -> "SearchOptions":
+        """The same for so many trials."""
+        return replace(self, limits=replace(self.limits, trials=trials))
+
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
     """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
@@ -145,16 +149,11 @@ def optimize(
     its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
     for what the study's network needs. `owns_process`: see Interrupts. `stopping`: by which another
     thread may end the search, made with the options' limits. `announcer`: is told of new bests and
-    of the end. `meter`: see metered_workers.py.
-
-    A daemon's search that has reached its target, or the end of its patience, stops the study:
-    otherwise the next daemon would begin it again.
-
-    Raises DatasetError when the data are no longer those the study was created with.
-    """
+    of the end. `meter`: see metered_workers.py. A daemon's search that has reached its target, or
+    the end of its patience, stops the study: the next daemon would begin it again. Raises
+    DatasetError when the data are no longer those the study was created with."""
     if options.follows_total:
-        limits = replace(options.limits, trials=slots.total_slots(store, study))
-        options = replace(options, limits=limits)
+        options = options.of_total(slots.total_slots(store, study))
     search = _Search(
         settings=settings,
         store=store,

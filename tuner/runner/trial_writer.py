@@ -141,17 +141,17 @@ class TrialWriter:
         with _owning(trial_id), self.store.optuna.one_transaction(trial_id) as writes:
             return self._add_report(writes, running, report)
 
-    def record_reports(self, told: Sequence[tuple[RunningTrial, Report]]) -> list[bool | None]:
+    def record_reports(self, reported: Sequence[tuple[RunningTrial, Report]]) -> list[bool | None]:
         """The same for reports of different trials, in one transaction; None for a trial whose slot
         is lost."""
-        with self.store.optuna.collecting(*(running.trial_id for running, _ in told)) as writes:
-            answers = [self._add_report(writes, running, report) for running, report in told]
+        with self.store.optuna.collecting(*(running.trial_id for running, _ in reported)) as writes:
+            answers = [self._add_report(writes, running, report) for running, report in reported]
         try:
             self.store.optuna.write_deferred(*writes.values())
             return list(answers)
         except (SlotLost, UpdateFinishedTrialError, KeyError):
             # That one may not be written must not keep the others from it.
-            alone = zip(told, writes.values(), answers, strict=True)
+            alone = zip(reported, writes.values(), answers, strict=True)
             return [
                 answer if self._write_alone(running, deferred) else None
                 for (running, _), deferred, answer in alone

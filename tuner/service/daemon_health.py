@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from tuner.errors import UsageError
 from tuner.service.daemon import DaemonStatus
 from tuner.system.temporary_folders import written_whole
+from tuner.values import in_utc
 
 logger = logging.getLogger(__name__)
 # A daemon that has not looked for work for so long hangs.
@@ -32,12 +32,8 @@ def is_well(status: DaemonStatus, clock: float) -> bool:
 
 def describe_health(status: DaemonStatus) -> dict[str, Any]:
     """The status as JSON holds it, with times in UTC."""
-    times = {name: _moment(getattr(status, name)) for name in ("started_at", "ticked_at")}
+    times = {name: in_utc(getattr(status, name)) for name in ("started_at", "ticked_at")}
     return {"healthy": is_well(status, time.time()), **asdict(status), **times}
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 class HealthFile:

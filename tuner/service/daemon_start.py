@@ -89,7 +89,7 @@ def run_worker(
             options=wanted.options,
             metrics=DaemonMetrics(store, wanted.tracking, processes),
         )
-        daemon = Daemon(setup, row, wanted.patterns, log)
+        daemon = Daemon(setup, row, log)
         with _health(wanted, daemon, tell):
             tell(_greeting(wanted, store, processes))
             return daemon.run()

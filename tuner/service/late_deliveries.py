@@ -14,6 +14,7 @@ from tuner.service.study_search import SearchSetup
 from tuner.storage import Store, leases
 from tuner.storage.deliveries import count_delivered, searched_by_daemons
 from tuner.storage.studies import load_study
+from tuner.system.names import printable
 from tuner.tracking.process import start_tracker
 
 logger = logging.getLogger(__name__)
@@ -70,4 +71,4 @@ class LateDeliveries:
         if delivered.missing and not hurry():
             self._not_before[uuid] = time.monotonic() + _PAUSE_S
         if (sent := missing - delivered.missing) > 0:
-            self._setup.tell(f"{name}: sent to MLflow what was left: {sent} trials")
+            self._setup.tell(f"{printable(name)}: sent to MLflow what was left: {sent} trials")

@@ -78,8 +78,8 @@ class ProcessShares:
         """A study that is new has had as much as those that have had least: it must not have the
         machine for itself until it has caught up with them."""
         if uuid not in self._accounts:
-            known = [self._accounts[other].used_s for other in others if other in self._accounts]
-            self._accounts[uuid] = _Account(used_s=min(known, default=0.0), counted_at=clock)
+            used = [self._accounts[other].used_s for other in others if other in self._accounts]
+            self._accounts[uuid] = _Account(used_s=min(used, default=0.0), counted_at=clock)
 
     def share(self, uuid: str) -> int:
         """How many of its trials may run now. It grows only by processes that nobody holds."""
@@ -106,11 +106,11 @@ class ProcessShares:
             if (account := self._accounts.get(uuid)) is not None:
                 account.target = account.granted = account.running = 0
 
-    def forget(self, uuids: Collection[str]) -> None:
-        """These studies are gone, or have nothing left to do."""
+    def forget_all_but(self, uuids: Collection[str]) -> None:
+        """Other studies are gone, or have nothing left to do."""
         with self._lock:
-            for uuid in uuids:
-                self._accounts.pop(uuid, None)
+            for uuid in self._accounts.keys() - uuids:
+                del self._accounts[uuid]
 
     def used(self, uuid: str) -> tuple[int, float]:
         """How many processes the study holds, and the process seconds it has had."""

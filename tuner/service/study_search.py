@@ -132,8 +132,7 @@ class StudySearch:
                 return  # deleted, and another study has its name now
             check_is_search(study, "a worker's search")
             check_code(study.spec, self._setup.settings)
-            # The total is read by the loop, again and again.
-            self._stopping.limits = Limits(**{**study.limits, "trials": 0})
+            self._stopping.limits = Limits.stored(study.limits)
             self._optimize(store, study)
 
     def _optimize(self, store: Store, study: StudyRow) -> None:

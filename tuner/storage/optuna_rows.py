@@ -56,15 +56,27 @@ def state_of_trial() -> sa.ColumnElement[str]:
     return sa.cast(optuna_trials.c.state, sa.String(16))
 
 
+def has_number(number: int) -> sa.ColumnElement[bool]:
+    """Whether a trial has this number; no trial has one that no column can hold."""
+    if not 0 <= number < 2**31:
+        return sa.false()
+    return optuna_trials.c.number == number
+
+
 def finite_value() -> sa.ColumnElement[float]:
     """A trial's value if it is a finite number, else NULL. SQLite sorts any text after all numbers,
     PostgreSQL sorts NaN there."""
-    value = optuna_trial_values.c.value
-    is_finite = sa.and_(
-        sa.cast(optuna_trial_values.c.value_type, sa.String(16)) == "FINITE",
-        value.between(-_LARGEST_FLOAT, _LARGEST_FLOAT),
-    )
-    return sa.case((is_finite, value), else_=sa.null())
+    values = optuna_trial_values.c
+    return sa.case((is_finite(values.value, values.value_type), values.value), else_=sa.null())
+
+
+def is_finite(
+    value: sa.ColumnElement[float], value_type: sa.ColumnElement[Any]
+) -> sa.ColumnElement[bool]:
+    """Whether a value of Optuna's is a finite number. `value_type`: what its column of that name
+    says."""
+    is_number = sa.cast(value_type, sa.String(16)) == "FINITE"
+    return sa.and_(is_number, value.between(-_LARGEST_FLOAT, _LARGEST_FLOAT))
 
 
 def all_finite_values(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tuner.errors import SpecError
 from tuner.storage.damage import Damage, count
 from tuner.storage.identity import is_process_dead
-from tuner.storage.optuna_rows import flat_params
+from tuner.storage.optuna_rows import flat_params, is_finite
 from tuner.storage.schema import (
     attempts,
     loops,
@@ -22,8 +22,6 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.storage.studies import StudyRow, newest_first
-
-_LARGEST_FLOAT = 1.7976931348623157e308
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,12 @@ def read_running_trials(
         query = query.where(studies.c.uuid == study.uuid)
     rows = [row for row in connection.execute(query) if not is_process_dead(row.process)]
     if study is None and rows:
-        known = {each.uuid: each for each in newest_first(connection)}
+        studies_by_uuid = {each.uuid: each for each in newest_first(connection)}
     else:
-        known = {} if study is None else {study.uuid: study}
+        studies_by_uuid = {} if study is None else {study.uuid: study}
     at_work: list[TrialAtWork] = []
     for uuid, of_study in groupby(rows, key=lambda row: row.uuid):
-        at_work += _of_study(connection, known.get(uuid), list(of_study))
+        at_work += _of_study(connection, studies_by_uuid.get(uuid), list(of_study))
     return at_work
 
 
@@ -157,8 +155,7 @@ def _bests(
     query = (
         sa.select(values.c.trial_id, sa.func.coalesce(best(of_epochs), best(value)).label("best"))
         .where(values.c.trial_id.in_(list(trial_ids)))
-        .where(sa.cast(values.c.intermediate_value_type, sa.String(16)) == "FINITE")
-        .where(value.between(-_LARGEST_FLOAT, _LARGEST_FLOAT))
+        .where(is_finite(value, values.c.intermediate_value_type))
         .group_by(values.c.trial_id)
     )
     return {row.trial_id: float(row.best) for row in connection.execute(query)}

@@ -99,7 +99,8 @@ slot_rows = sa.Table(
     sa.Column("stop_asked", sa.Boolean, nullable=True),
     sa.PrimaryKeyConstraint("study_id", "number", name="tuner_places_key"),
     sa.UniqueConstraint("study_id", "trial_id", name="tuner_places_trial"),
-    sa.Index("tuner_places_state", "study_id", "state"),
+    # The first open slot, with a trial or without, is read from it: see `slots.claim`.
+    sa.Index("tuner_places_state", "study_id", "state", "trial_id", "number"),
 )
 
 # A loop may write its trials until its lease expires.

@@ -208,13 +208,27 @@ _CLAIMED_BEFORE = _slots_of_study.where(
     slot_rows.c.state == "claimed",
     slot_rows.c.number.not_in(sa.bindparam("own", expanding=True)),
 ).limit(1)
-_open = (
-    _slots_of_study.where(slot_rows.c.state == "open", slot_rows.c.number <= sa.bindparam("most"))
-    .order_by(slot_rows.c.trial_id.is_(None), slot_rows.c.number)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
-_OPEN_SLOT, _OPEN_TO_COMPANY = _open, _open.where(~_must_run_alone)
+
+
+def _first_open(may_be_alone: bool) -> sa.CompoundSelect[Any]:
+    """The first open slot with a trial to go on with, or else the first without one: two queries in
+    one statement, each by the index, since a sort of 100 000 open slots takes 80 ms."""
+    is_open, most = slot_rows.c.state == "open", sa.bindparam("most")
+    # Written so that SQLite reads them by the index of states: there are few of them.
+    has_trial = (slot_rows.c.trial_id >= 0, slot_rows.c.number + 0 <= most)
+    begun = _slots_of_study.where(is_open, *has_trial)
+    if not may_be_alone:
+        begun = begun.where(~_must_run_alone)
+    begun = begun.order_by(slot_rows.c.number).limit(1).with_for_update(skip_locked=True)
+    first = begun.cte("first_begun")
+    new = _slots_of_study.where(is_open, slot_rows.c.trial_id.is_(None), slot_rows.c.number <= most)
+    # In the index's order: PostgreSQL makes nothing of it that none of these has a trial.
+    new = new.where(~sa.exists(first.select())).order_by(slot_rows.c.trial_id, slot_rows.c.number)
+    second = new.limit(1).with_for_update(skip_locked=True).cte("first_new")
+    return first.select().union_all(second.select()).limit(1)
+
+
+_OPEN_SLOT, _OPEN_TO_COMPANY = _first_open(True), _first_open(False)
 _FIRST_WAITING = (
     sa.select(sa.func.min(optuna_trials.c.trial_id))
     .where(optuna_trials.c.study_id == _study)

@@ -15,7 +15,7 @@ from tuner.errors import LeaseLost, StudyError
 from tuner.storage import leases, slots
 from tuner.storage.damage import Damage, json_object
 from tuner.storage.leases import Holder, Lease, has_optuna_study
-from tuner.storage.optuna_rows import state_of_trial
+from tuner.storage.optuna_rows import has_number, state_of_trial
 from tuner.storage.schema import StudyKey, loops, optuna_trials, slot_rows, studies
 from tuner.storage.store import Store, now
 from tuner.storage.studies import StudyRow
@@ -176,7 +176,7 @@ def stop_trial(store: Store, study: StudyRow, number: int) -> bool:
 
 def _stop_trial(connection: sa.Connection, study: StudyRow, number: int) -> bool:
     query = sa.select(optuna_trials.c.trial_id, state_of_trial().label("state")).where(
-        optuna_trials.c.study_id == study.study_id, optuna_trials.c.number == number
+        optuna_trials.c.study_id == study.study_id, has_number(number)
     )
     trial = connection.execute(query).first()
     if trial is None:

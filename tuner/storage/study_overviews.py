@@ -44,6 +44,6 @@ def _slots(connection: sa.Connection) -> dict[int, dict[str, int]]:
     study_id, state = slot_rows.c.study_id, slot_rows.c.state
     counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
     slots: dict[int, dict[str, int]] = {}
-    for slots_study, name, count in connection.execute(counts):
-        slots.setdefault(slots_study, {})[name] = count
+    for study, slot_state, number in connection.execute(counts):
+        slots.setdefault(study, {})[slot_state] = number
     return slots

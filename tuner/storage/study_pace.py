@@ -1,25 +1,30 @@
 """How fast a study's trials end at present."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.storage.daemon_rows import LoopRow
 from tuner.storage.schema import StudyKey, attempts
-from tuner.storage.store import Store, now
+from tuner.storage.store import now
 from tuner.study.ends import TrialEnd
 
 # The latest trials that the pace is taken from.
 _RECENT = 200
-_PUTS_BACK = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
+_FREES_SLOT = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
 
 
-def seconds_a_trial(store: Store, study: StudyKey, since: float) -> float | None:
-    """Seconds from one trial's end to the next, of the latest ones that ended after `since`, in
-    seconds since 1970: when those who work now have begun. None before the first."""
-    return store.read(_seconds_a_trial, study, since)
+def read_pace(connection: sa.Connection, study: StudyKey, loops: Sequence[LoopRow]) -> float | None:
+    """Seconds from one trial's end to the next, of the latest ones that ended since those who work
+    now, `loops`, have begun. None before the first, and where nobody works."""
+    if not loops:
+        return None
+    return seconds_a_trial(connection, study, min(loop.started_at for loop in loops))
 
 
-def _seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -> float | None:
+def seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -> float | None:
+    """The same of the trials that ended after `since`, in seconds since 1970."""
     query = (
         sa.select(attempts.c.ended_at, attempts.c.end, now(connection.dialect.name).label("now"))
         .where(attempts.c.study_uuid == study.uuid)
@@ -38,4 +43,4 @@ def _seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -
 
 def _took_slot(row: Any) -> bool:
     is_time = isinstance(row.ended_at, int | float)
-    return is_time and isinstance(row.end, str) and row.end not in _PUTS_BACK
+    return is_time and isinstance(row.end, str) and row.end not in _FREES_SLOT

@@ -12,6 +12,7 @@ from tuner.storage.schema import attempts, optuna_trials, slot_rows, studies
 from tuner.storage.slots import best_score_in
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
+from tuner.storage.study_pace import read_pace
 from tuner.study.ends import TrialEnd
 from tuner.study.study_state import StudyState
 
@@ -32,8 +33,8 @@ class EndedTrial:
 class StudyProgress:
     """A study at one moment. `done`: trials that have taken one of its `total` slots. `best`: the
     best score and its trial's number. `at_work`: the loops that work on it; `daemons`: all that
-    might. `ended`: the attempts
-    that have ended since it was read last; at first none."""
+    might. `ended`: the attempts that have ended since it was read last; at first none. `pace_s`:
+    seconds from one trial's end to the next, None where that is not known."""
 
     state: StudyState
     total: int
@@ -43,6 +44,7 @@ class StudyProgress:
     daemons: tuple[DaemonRow, ...]
     running: tuple[TrialAtWork, ...]
     ended: tuple[EndedTrial, ...]
+    pace_s: float | None = None
 
     @property
     def is_done(self) -> bool:
@@ -75,15 +77,17 @@ class ProgressReader:
             ends = self._ends.next(connection, study)
             if study.spec.selects:
                 best = best_score_in(connection, study, study.spec.direction)
+        loops = tuple(read_loops(connection, study))
         progress = StudyProgress(
             state=StudyState.read(row.state),
             total=total,
             done=done,
             best=best,
-            at_work=tuple(read_loops(connection, study)),
+            at_work=loops,
             daemons=tuple(read_daemons(connection)),
             running=running,
             ended=() if last is None or ends is self._ends else ends.new,
+            pace_s=read_pace(connection, study, loops),
         )
         return progress, ends
 
@@ -101,21 +105,21 @@ def _attempts(running: tuple[TrialAtWork, ...]) -> set[tuple[int, int]]:
 @dataclass(frozen=True)
 class _Ends:
     """Attempts that have ended. `new`: those that had not before. `until`: the latest end, in
-    seconds since 1970; `known`: the attempts that ended shortly before."""
+    seconds since 1970; `latest`: the attempts that ended shortly before."""
 
     new: tuple[EndedTrial, ...] = ()
     until: float | None = None
-    known: frozenset[tuple[int, int]] = frozenset()
+    latest: frozenset[tuple[int, int]] = frozenset()
 
     def next(self, connection: sa.Connection, study: StudyRow) -> "_Ends":
         of_study = attempts.c.study_uuid == study.uuid
         if self.until is None:  # what ended before the first reading is not told
-            latest = connection.execute(sa.select(sa.func.max(attempts.c.ended_at)).where(of_study))
-            until = latest.scalar() or 0.0
+            last_end = sa.select(sa.func.max(attempts.c.ended_at)).where(of_study)
+            until = connection.execute(last_end).scalar() or 0.0
             rows = connection.execute(_ended_after(study, until - _LATE_S)).all()
             return _Ends((), until, frozenset((row.trial_id, row.attempt) for row in rows))
         rows = connection.execute(_ended_after(study, self.until - _LATE_S)).all()
-        new = [row for row in rows if (row.trial_id, row.attempt) not in self.known]
+        new = [row for row in rows if (row.trial_id, row.attempt) not in self.latest]
         return _Ends(
             tuple(EndedTrial(row.number, TrialEnd(row.end), row.score) for row in new),
             max([self.until, *(row.ended_at for row in rows)]),

@@ -288,8 +288,8 @@ class _Params:
                 yield sa.true() if any(map(node.is_value, wanted)) else sa.false()
                 continue
             value, choices = self._searched(node)
-            known = enumerate(choices) if choices is not None else ((each, each) for each in wanted)
-            places = [place for place, each in known if any(equal_values(each, w) for w in wanted)]
+            pairs = enumerate(choices) if choices is not None else ((each, each) for each in wanted)
+            places = [place for place, each in pairs if any(equal_values(each, w) for w in wanted)]
             yield sa.func.coalesce(value.in_(places), sa.false())
 
 

@@ -27,6 +27,7 @@ from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
     OptunaTrial,
     finite_value,
+    has_number,
     params_asked_for,
     read_trials,
     state_of_trial,
@@ -236,8 +237,7 @@ def _resolve_params(study: StudyRow, trial: OptunaTrial) -> Params:
 
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     """The trial of that number. Raises StudyError."""
-    has_number = optuna_trials.c.number == number
-    for row in store.read(_read_trials, study, has_number):
+    for row in store.read(_read_trials, study, has_number(number)):
         return row
     raise StudyError(f"study {study.name!r} has no trial {number}")
 

@@ -2,7 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import psutil
 
@@ -24,3 +28,24 @@ def end_with_children(pids: Iterable[int]) -> None:
     for process in sorted(doomed, key=lambda process: process.pid == os.getpid()):
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def end_groups(processes: "Sequence[subprocess.Popen[Any]]", within_s: float) -> None:
+    """End processes that each began a session of its own, with all that they have started there:
+    by SIGTERM, and what is left after `within_s` seconds by SIGKILL. Waits until they have ended.
+    """
+    for process in processes:
+        signal_group(process, signal.SIGTERM)
+    until = time.monotonic() + within_s
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, until - time.monotonic()))
+    for process in processes:
+        signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def signal_group(process: "subprocess.Popen[Any]", number: int) -> None:
+    """Send a signal to such a process and what it has started; those that have ended hear none."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

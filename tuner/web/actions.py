@@ -22,7 +22,7 @@ from tuner.system.names import printable
 from tuner.values import shown
 from tuner.web.page_rendering import redirect
 from tuner.web.parts import part
-from tuner.web.trial_table import Opened
+from tuner.web.web_setup import OpenedStudy, opened_trial
 
 router = APIRouter()
 
@@ -98,7 +98,7 @@ TRIAL_ACTIONS: dict[str, TrialAction] = {
 
 
 @router.get("/studies/{uuid}/actions")
-def show_actions(request: Request, opened: Opened) -> Response:
+def show_actions(request: Request, opened: OpenedStudy) -> Response:
     """The buttons that suit the study as it is now."""
     _, study = opened
     heading = f"Change study {printable(study.name)}"
@@ -107,7 +107,7 @@ def show_actions(request: Request, opened: Opened) -> Response:
 
 @router.post("/studies/{uuid}/actions/{name}")
 def change_study(
-    request: Request, opened: Opened, name: str, form: Annotated[Form, Depends(form_of)]
+    request: Request, opened: OpenedStudy, name: str, form: Annotated[Form, Depends(form_of)]
 ) -> Response:
     """Do it, and show the study's page again."""
     store, study = opened
@@ -118,12 +118,13 @@ def change_study(
 
 
 @router.post("/studies/{uuid}/trials/{number}/actions/{name}")
-def change_trial(request: Request, opened: Opened, number: int, name: str) -> Response:
+def change_trial(request: Request, opened: OpenedStudy, number: int, name: str) -> Response:
     """Do it, and show the trial's page again."""
     store, study = opened
     action = TRIAL_ACTIONS.get(name)
     if action is None:
         raise HTTPException(404, "there is no such action")
+    opened_trial(store, study, number)
     path = f"/studies/{study.uuid}/trials/{number}"
     return _answer(request, path, lambda: action(store, study, number))
 

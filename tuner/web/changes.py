@@ -7,7 +7,7 @@ does. An event carries the marks alone (storage/change_marks.py): pages then fet
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
@@ -25,6 +25,7 @@ _POLL_S = 1.0
 _SILENCE_S = 15.0
 # A page then connects anew: who was logged out meanwhile is told to log in.
 _LONGEST_STREAM_S = 600.0
+_NO_ANSWER = {"problem": "The database does not answer. What is shown may be old."}
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def _event(read: Callable[[], ChangeMark]) -> Event:
         mark = asdict(read())
     except TunerError:
         log.debug("reading what has changed failed", exc_info=True)
-        return {"problem": "The database does not answer. What is shown may be old."}
+        return _NO_ANSWER
+    except Exception:  # the task must go on: it serves all pages
+        log.exception("reading what has changed failed")
+        return _NO_ANSWER
     return {name: mark[name] for name in ("trials", "reports")}
 
 
@@ -128,7 +132,7 @@ def _mark(site: Site, study: StudyRow | None) -> ChangeMark:
     return ChangeMark("", "") if store is None else read_mark(store, study)
 
 
-async def _texts(events: AsyncGenerator[Event | None, None]) -> AsyncIterator[str]:
+async def _texts(events: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
     """The events as the text of a stream, which ends after a while."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + _LONGEST_STREAM_S

@@ -13,17 +13,16 @@ from tuner.search_space.parameter_types import Params
 from tuner.search_space.ranges import Choices, FloatRange, IntRange
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.trials import enqueue, find_trial, varying_params
+from tuner.storage.trials import enqueue, varying_params
 from tuner.values import Scalar, word
 from tuner.web.actions import Form, describe_queued, form_of
 from tuner.web.page_rendering import page, redirect
 from tuner.web.security.guards import FORM_TOKEN
-from tuner.web.trial_table import Opened
+from tuner.web.web_setup import LARGEST_NUMBER, OpenedStudy, opened_trial
 
 router = APIRouter()
 
 _FURTHER = "further"
-_LARGEST_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class Field:
 @router.get("/studies/{uuid}/enqueue")
 def show_form(
     request: Request,
-    opened: Opened,
-    like: Annotated[int | None, Query(ge=0, le=_LARGEST_NUMBER)] = None,
+    opened: OpenedStudy,
+    like: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER)] = None,
 ) -> Response:
     """The form; with the values of the trial `like` in it, where that is given."""
     store, study = opened
-    given = {} if like is None else _searched(study, find_trial(store, study, like).params)
+    given = {} if like is None else _searched(study, opened_trial(store, study, like).params)
     return _form(request, store, study, given)
 
 
@@ -64,7 +63,7 @@ def _searched(study: StudyRow, params: Params) -> dict[str, str]:
 
 @router.post("/studies/{uuid}/enqueue")
 def enqueue_trial(
-    request: Request, opened: Opened, form: Annotated[Form, Depends(form_of)]
+    request: Request, opened: OpenedStudy, form: Annotated[Form, Depends(form_of)]
 ) -> Response:
     """Queue it, and show the study's page; the form again, with what is wrong with it."""
     store, study = opened

@@ -6,9 +6,8 @@ import gzip
 import importlib.util
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from tuner.errors import SpecError, StudyError, TunerError
@@ -19,9 +18,8 @@ from tuner.reports.study_plots import STUDY_PLOTS, study_chart
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.studies import StudyRow
-from tuner.web.kept_results import KeptResults
 from tuner.web.parts import part
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import OpenedStudy, site_of
 
 # More points of one kind take a browser long, and cannot be told apart.
 _MOST_POINTS = 1500
@@ -29,23 +27,12 @@ _MOST_POINTS = 1500
 _MOST_TRIALS = 1500
 _CACHE = "private, max-age=31536000, immutable"
 
-OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
-
 router = APIRouter()
 
 
 def figure_json(chart: Chart) -> dict[str, object]:
     """What an element with `data-figure` is drawn from."""
     return interactive(thinned(chart, _MOST_POINTS))
-
-
-def kept_results(request: Request) -> KeptResults:
-    """What the application keeps for all who look."""
-    state = request.app.state
-    if not hasattr(state, "kept_results"):
-        state.kept_results = KeptResults()
-    results: KeptResults = state.kept_results
-    return results
 
 
 @router.get("/studies/{uuid}/figures/{kind}")
@@ -82,15 +69,16 @@ def _kept_chart(
         raise HTTPException(404, f"there is no figure {kind!r}")
     mark = read_mark(store, study)
     wanted = mark.reports if STUDY_PLOTS[kind].follows_reports else mark.trials
-    key = (study.uuid, "figure", kind)
-    return kept_results(request).get(key, wanted, mark.at_work, lambda: _chart(store, study, kind))
+    key, results = (study.uuid, "figure", kind), site_of(request).results
+    return results.get(key, wanted, mark.at_work, lambda: _chart(store, study, kind))
 
 
 def _chart(store: Store, study: StudyRow, kind: str) -> Chart | str:
     try:
         chart, _ = study_chart(store, study, kind, most=_MOST_TRIALS)
     except (StudyError, SpecError) as error:
-        return str(error)
+        # What to run is said once, at the top of the study's page.
+        return str(error).partition("; run: ")[0]
     return chart
 
 

@@ -4,30 +4,28 @@ A promotion trains for a while, and imports TensorFlow: the server must do neith
 the command itself, so that it asks for the same and says the same.
 """
 
-import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from tuner.errors import StudyError
+from tuner.errors import StudyError, UsageError
 from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.trials import find_trial
+from tuner.system.child_processes import end_groups
 from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
+from tuner.tracking.model_registry import check_model_name
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect
-from tuner.web.trial_table import Opened
-from tuner.web.web_setup import site_of
+from tuner.web.web_setup import OpenedStudy, opened_trial, site_of
 
 _MOST_LINES = 400
 _END_S = 5.0
@@ -92,14 +90,7 @@ class PromotionRuns:
 
     def close(self) -> None:
         """End those that run, with their workers."""
-        running = [each.process for each in self._latest.values() if each.is_running]
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in running:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            for process in running:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_END_S)
+        end_groups([each.process for each in self._latest.values() if each.is_running], _END_S)
 
 
 def _words(study: StudyRow, trial: int, name: str, replaces: bool) -> list[str]:
@@ -131,24 +122,30 @@ router = APIRouter(lifespan=_promoting)
 
 
 @router.get("/studies/{uuid}/trials/{number}/promote")
-def ask_to_promote(request: Request, opened: Opened, number: int) -> Response:
+def ask_to_promote(request: Request, opened: OpenedStudy, number: int) -> Response:
     """Says what it does, and asks once: it reads the test split."""
     store, study = opened
     check_is_search(study, "promoting a trial")
-    trial = find_trial(store, study, number)
+    trial = opened_trial(store, study, number)
     readings = describe_readings(earlier_readings(store, study.spec.fingerprint))
     return page(request, "promote.html", study=study, trial=trial, readings=readings)
 
 
 @router.post("/studies/{uuid}/trials/{number}/promote")
 def promote_trial(
-    request: Request, opened: Opened, number: int, form: Annotated[Form, Depends(form_of)]
+    request: Request, opened: OpenedStudy, number: int, form: Annotated[Form, Depends(form_of)]
 ) -> Response:
     """Start it, and show how it goes."""
     store, study = opened
-    find_trial(store, study, number)
+    opened_trial(store, study, number)
     settings = site_of(request).setup.settings
     name, replaces = form.get("name", "").strip(), "replace" in form
+    try:
+        if name:
+            check_model_name(name, is_given=True)
+    except UsageError as error:
+        page_of_trial = f"/studies/{study.uuid}/trials/{number}/promote"
+        return redirect(request, page_of_trial, str(error), is_error=True)
     try:
         promotions_of(request.app).start(settings, study, number, name, replaces)
     except StudyError as error:
@@ -157,7 +154,7 @@ def promote_trial(
 
 
 @router.get("/studies/{uuid}/promotion")
-def show_promotion(request: Request, opened: Opened) -> Response:
+def show_promotion(request: Request, opened: OpenedStudy) -> Response:
     """What the study's latest promotion says; the page loads itself again until it has ended."""
     _, study = opened
     promotion = promotions_of(request.app).of(study)

@@ -46,6 +46,7 @@ _TO_TOOL = (
     "x-mlflow-workspace",
     "x-requested-with",
 )
+_OF_BODY = ("content-encoding", "content-length", "content-type")
 _TO_BROWSER = (
     "accept-ranges",
     "cache-control",
@@ -137,7 +138,8 @@ async def ask_dashboard(request: Request) -> Response:
 
 async def _answer(request: Request, tool: Tool, server: ToolServer) -> Response:
     path = request.scope["path"].removeprefix(tool.prefix)
-    if tool_rules.has_odd_path(path):
+    is_as_checked = _raw_path(request).startswith(f"{tool.prefix}/".encode())
+    if not is_as_checked or tool_rules.has_odd_path(path):
         return refused(request, tool, 400, "this address may be read in several ways")
     visitor = visitor_of(request)
     body = b""
@@ -183,16 +185,27 @@ def _forwarded(
     request: Request, tool: Tool, server: ToolServer, client: httpx.AsyncClient, body: bytes
 ) -> httpx.Request:
     """The same request for the tool's server, with the headers that pass. The path is sent as it
-    came: to decode and quote it may make it another one."""
-    raw_path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    raw_path = raw_path.partition(b"?")[0].removeprefix(tool.prefix.encode())
+    came: to decode and quote it may make it another one. What only reads has no body: MLflow would
+    also take a change from one."""
+    raw_path = _raw_path(request).removeprefix(tool.prefix.encode())
     query: bytes = request.scope["query_string"]
     target = server.base.raw_path.rstrip(b"/") + raw_path + (b"?" + query if query else b"")
-    headers = [(name, request.headers[name]) for name in _TO_TOOL if name in request.headers]
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    content = body or (request.stream() if has_body else None)
+    has_body = request.method not in tool_rules.READING and (
+        "content-length" in request.headers or "transfer-encoding" in request.headers
+    )
+    passing = [name for name in _TO_TOOL if has_body or name not in _OF_BODY]
+    headers = [
+        (name, value) for name, value in request.headers.raw if name.decode("latin-1") in passing
+    ]
+    content = (body or request.stream()) if has_body else None
     url = server.base.copy_with(raw_path=target)
     return client.build_request(request.method, url, headers=headers, content=content)
+
+
+def _raw_path(request: Request) -> bytes:
+    """The path as it came, not decoded."""
+    raw_path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw_path.partition(b"?")[0]
 
 
 async def _passed_on(
@@ -256,6 +269,8 @@ def own_location(tool: Tool, server: ToolServer, location: str) -> str | None:
     """Where a redirect of a tool leads on this page; None for another host."""
     target = urlsplit(str(location))
     own = urlsplit(str(server.base))
+    if "\\" in location:
+        return None  # browsers read it as a slash
     if (target.scheme or target.netloc) and (target.scheme, target.netloc) != (
         own.scheme,
         own.netloc,
@@ -266,7 +281,8 @@ def own_location(tool: Tool, server: ToolServer, location: str) -> str | None:
         below = own.path.rstrip("/")
         if below and not path.startswith(f"{below}/"):
             return None
-        path = tool.prefix + path.removeprefix(below)
+        # Two slashes at its beginning would name another host.
+        path = tool.prefix + "/" + path.removeprefix(below).lstrip("/")
     query = f"?{target.query}" if target.query else ""
     return path + query + (f"#{target.fragment}" if target.fragment else "")
 

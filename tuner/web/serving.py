@@ -20,6 +20,7 @@ from tuner.system.names import command
 from tuner.web.application import make_application
 from tuner.web.security.accounts import Accounts, users_file
 from tuner.web.security.request_checks import is_loopback
+from tuner.web.security.slow_requests import PunctualProtocol
 from tuner.web.web_setup import WebSetup
 
 SHORTEST_TOKEN = 16
@@ -33,7 +34,7 @@ _MOST_CONNECTIONS = 500
 
 
 @dataclass(frozen=True)
-class Wish:
+class PageWanted:
     """What the options of `tuner ui` ask for. `token`: itself, or @FILE. `users`: the users file,
     None for the usual one. `names`: further names of this server, as in a Host header."""
 
@@ -47,33 +48,33 @@ class Wish:
 
 
 def serve(
-    settings: Settings, wish: Wish, say: Callable[[str], None], warn: Callable[[str], None]
+    settings: Settings, wanted: PageWanted, say: Callable[[str], None], warn: Callable[[str], None]
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM. `say` is told the address, `warn` what is unsafe.
     Raises UsageError for what cannot be served so, and StorageUnavailable."""
-    _check_tls(wish)
-    _check_names(wish)
-    accounts, token = _accounts(settings, wish), _token(wish)
-    _check_closed(wish, is_open=accounts is None and token is None)
-    with _listening(wish) as listener:
+    _check_tls(wanted)
+    _check_names(wanted)
+    accounts, token = _accounts(settings, wanted), _token(wanted)
+    _check_closed(wanted, is_open=accounts is None and token is None)
+    with _listening(wanted) as listener:
         setup = WebSetup(
             settings,
-            host=wish.host,
+            host=wanted.host,
             port=listener.getsockname()[1],
             accounts=accounts,
             token=token,
-            names=wish.names,
-            secure=wish.certificate is not None,
+            names=wanted.names,
+            secure=wanted.certificate is not None,
         )
         app = make_application(setup)
         app.state.site.store()  # a database that cannot be opened is reported at once
-        if not setup.secure and not is_loopback(wish.host):
+        if not setup.secure and not is_loopback(wanted.host):
             warn(
                 "passwords and sessions cross the network unencrypted: give --certificate and "
                 "--certificate-key, unless another program in front of this one speaks TLS"
             )
         lines = _lines(setup)
-        server = _Server(_config(app, wish), lambda: say("\n".join(lines)))
+        server = _Server(_config(app, wanted), lambda: say("\n".join(lines)))
         # It raises the signal that has ended it once more.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -98,7 +99,7 @@ class _Server(uvicorn.Server):
             self._on_start()
 
 
-def _config(app: Any, wish: Wish) -> uvicorn.Config:
+def _config(app: Any, wanted: PageWanted) -> uvicorn.Config:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     return uvicorn.Config(
         app,
@@ -107,13 +108,13 @@ def _config(app: Any, wish: Wish) -> uvicorn.Config:
         server_header=False,
         # Whoever sends X-Forwarded-For could choose an address for each try to log in.
         proxy_headers=False,
-        http="h11",
+        http=PunctualProtocol,
         ws="none",
         loop="asyncio",
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
-        ssl_certfile=wish.certificate,
-        ssl_keyfile=wish.key,
+        ssl_certfile=wanted.certificate,
+        ssl_keyfile=wanted.key,
     )
 
 
@@ -134,19 +135,19 @@ def _shown_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _accounts(settings: Settings, wish: Wish) -> Accounts | None:
+def _accounts(settings: Settings, wanted: PageWanted) -> Accounts | None:
     """The users; None where there are none. Raises UsageError."""
-    accounts = Accounts(wish.users or users_file(settings))
+    accounts = Accounts(wanted.users or users_file(settings))
     if not accounts.is_empty:
         return accounts
-    if wish.users is not None:
-        raise UsageError(f"{wish.users} has no users; {_how_to_add_users(wish)}")
+    if wanted.users is not None:
+        raise UsageError(f"{wanted.users} has no users; {_how_to_add_users(wanted)}")
     return None
 
 
-def _token(wish: Wish) -> str | None:
+def _token(wanted: PageWanted) -> str | None:
     """The token of the options, else of TUNER_UI_TOKEN. Raises UsageError."""
-    token, where = (wish.token, "--token") if wish.token else (ui_token(), "TUNER_UI_TOKEN")
+    token, where = (wanted.token, "--token") if wanted.token else (ui_token(), "TUNER_UI_TOKEN")
     if token is not None and token.startswith("@"):
         token, where = _first_line(Path(token[1:]).expanduser()), token[1:]
     if token is None:
@@ -168,35 +169,37 @@ def _first_line(file: Path) -> str:
         raise UsageError(f"--token @{file}: the file cannot be read: {reason}") from error
 
 
-def _how_to_add_users(wish: Wish) -> str:
-    users = () if wish.users is None else ("--users", wish.users)
+def _how_to_add_users(wanted: PageWanted) -> str:
+    users = () if wanted.users is None else ("--users", wanted.users)
     return f"add one: {command('ui', 'adduser', *users, 'NAME', '--role', 'operator')}"
 
 
-def _check_closed(wish: Wish, is_open: bool) -> None:
+def _check_closed(wanted: PageWanted, is_open: bool) -> None:
     """Raises UsageError where others could come in without a login."""
     if not is_open:
         return
-    needed = f"needs a login: set TUNER_UI_TOKEN, give --token @FILE, or {_how_to_add_users(wish)}"
-    if not is_loopback(wish.host):
-        raise UsageError(f"--host {wish.host} lets other machines in, and {needed}")
-    if wish.names:
-        raise UsageError(f"--allow-host {wish.names[0]} lets another program in, and {needed}")
+    needed = (
+        f"needs a login: set TUNER_UI_TOKEN, give --token @FILE, or {_how_to_add_users(wanted)}"
+    )
+    if not is_loopback(wanted.host):
+        raise UsageError(f"--host {wanted.host} lets other machines in, and {needed}")
+    if wanted.names:
+        raise UsageError(f"--allow-host {wanted.names[0]} lets another program in, and {needed}")
 
 
-def _check_names(wish: Wish) -> None:
-    for name in wish.names:
+def _check_names(wanted: PageWanted) -> None:
+    for name in wanted.names:
         if not _NAME.fullmatch(name):
             raise UsageError(f"--allow-host takes a name such as tuner.example.com, got {name!r}")
 
 
-def _check_tls(wish: Wish) -> None:
+def _check_tls(wanted: PageWanted) -> None:
     """Raises UsageError for a certificate and key that cannot be used."""
-    if wish.certificate is None and wish.key is None:
+    if wanted.certificate is None and wanted.key is None:
         return
-    if wish.certificate is None or wish.key is None:
+    if wanted.certificate is None or wanted.key is None:
         raise UsageError("--certificate and --certificate-key must be given together")
-    for option, file in (("--certificate", wish.certificate), ("--certificate-key", wish.key)):
+    for option, file in (("--certificate", wanted.certificate), ("--certificate-key", wanted.key)):
         try:
             file.read_bytes()
         except OSError as error:
@@ -204,23 +207,23 @@ def _check_tls(wish: Wish) -> None:
     try:
         # Without the password OpenSSL would ask for it on the terminal.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(wish.certificate, wish.key, password="")
+        context.load_cert_chain(wanted.certificate, wanted.key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise UsageError(
-            f"{wish.certificate} and {wish.key} are no certificate and its key in PEM files, or "
-            "the key has a password"
+            f"{wanted.certificate} and {wanted.key} are no certificate and its key in PEM files, "
+            "or the key has a password"
         ) from error
 
 
-def _listening(wish: Wish) -> socket.socket:
+def _listening(wanted: PageWanted) -> socket.socket:
     """A socket that listens; port 0 takes any free one. Raises UsageError."""
-    if not 0 <= wish.port <= _LAST_PORT:
-        raise UsageError(f"--port must be from 0 to {_LAST_PORT}, got {wish.port}")
+    if not 0 <= wanted.port <= _LAST_PORT:
+        raise UsageError(f"--port must be from 0 to {_LAST_PORT}, got {wanted.port}")
     try:
-        addresses = socket.getaddrinfo(wish.host, wish.port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--host {wish.host} is no address of this machine") from error
+        raise UsageError(f"--host {wanted.host} is no address of this machine") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -228,13 +231,13 @@ def _listening(wish: Wish) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise UsageError(_why_not_bound(wish, error)) from error
+        raise UsageError(_why_not_bound(wanted, error)) from error
     return listener
 
 
-def _why_not_bound(wish: Wish, error: OSError) -> str:
+def _why_not_bound(wanted: PageWanted, error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return f"port {wish.port} needs root's rights; choose one above 1023"
+        return f"port {wanted.port} needs root's rights; choose one above 1023"
     if error.errno == errno.EADDRINUSE:
-        return f"port {wish.port} is in use; to take any free one: {command('ui', '--port', 0)}"
-    return f"--host {wish.host} is no address of this machine"
+        return f"port {wanted.port} is in use; to take any free one: {command('ui', '--port', 0)}"
+    return f"--host {wanted.host} is no address of this machine"

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from tuner.reports.standing import read_baseline
-from tuner.reports.study_lines import StudyLine, read_study_lines, read_workers
+from tuner.reports.study_lines import StudyLine, read_study_lines
+from tuner.reports.worker_tables import read_workers
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.studies import how_to_create
 from tuner.study.messages import rank
 from tuner.system.names import command, printable
 from tuner.values import format_number
-from tuner.web.figures import kept_results
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
 from tuner.web.study_page import BADGES
@@ -83,7 +83,7 @@ def _overview(request: Request, find: str, number: int) -> dict[str, Any]:
 
 def _lines(request: Request, store: Store) -> list[StudyLine]:
     mark = read_mark(store)
-    _, lines = kept_results(request).get(
+    _, lines = site_of(request).results.get(
         "studies", mark.trials, mark.at_work, lambda: read_study_lines(store)
     )
     return lines
@@ -106,7 +106,7 @@ def _shown(request: Request, store: Store, line: StudyLine) -> Shown:
 
 def _baseline(request: Request, store: Store, line: StudyLine) -> float | None:
     """The score of the study's baseline, read again only once its trials have changed."""
-    _, trial = kept_results(request).get(
+    _, trial = site_of(request).results.get(
         (line.study.uuid, "baseline"),
         line.mark,
         line.progress.running > 0,

@@ -5,15 +5,15 @@ Parts follow the database: see static/live.js.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from tuner.errors import SpecError
 from tuner.reports.chart_tables import ChartTable
 from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
-from tuner.reports.study_outlook import read_outlook, what_to_do
+from tuner.reports.study_outlook import read_outlook, standstill
 from tuner.reports.study_plots import STUDY_PLOTS
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
@@ -25,10 +25,10 @@ from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
 from tuner.values import clipped
 from tuner.web import tool_links
-from tuner.web.figures import kept_results, plotly_address
+from tuner.web.figures import plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import OpenedStudy, site_of
 
 _MOST_RUNNING = 64
 _MOST_REASONS = 20
@@ -41,8 +41,6 @@ _FOLDED = frozenset({"parallel"})
 _ELSEWHERE = frozenset({"failures"})
 # How a state looks.
 BADGES = {"running": "running", "done": "good", "paused": "warning", "stopped": "warning"}
-
-OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 
 T = TypeVar("T")
 
@@ -120,7 +118,8 @@ def _now(request: Request, store: Store, study: StudyRow, at_once: bool = False)
     return {
         "progress": progress,
         "badge": BADGES.get(progress.state_word, ""),
-        "to_do": what_to_do(study, progress),
+        "standstill": standstill(study, progress),
+        "skipping": [each for each in progress.daemons if study.name in each.skipped],
         "standing": standing,
         "ends": ends,
         "running": running[:_MOST_RUNNING],
@@ -133,7 +132,7 @@ def _trial_facts(
     request: Request, store: Store, study: StudyRow
 ) -> tuple[Standing, dict[str, int]]:
     """What changes only as trials end."""
-    mark, results = read_mark(store, study), kept_results(request)
+    mark, results = read_mark(store, study), site_of(request).results
 
     def get(name: str, read: Callable[[Store, StudyRow], T]) -> T:
         key = (study.uuid, name)
@@ -161,7 +160,7 @@ def show_failures(study: OpenedStudy, request: Request) -> Response:
     store, row = study
     mark = read_mark(store, row)
     key = (row.uuid, "failures")
-    _, failures = kept_results(request).get(
+    _, failures = site_of(request).results.get(
         key, mark.trials, mark.at_work, lambda: read_failures(store, row)
     )
     return part(

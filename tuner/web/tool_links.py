@@ -11,21 +11,18 @@ import httpx
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tuner.errors import StudyError
 from tuner.storage import Store
 from tuner.storage.deliveries import PARENT, read_delivery
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import find_trial
 from tuner.system.names import command, in_command
 from tuner.tracking.content import UUID_TAG
 from tuner.tracking.links import charts_page, run_page
 from tuner.tracking.study_pages import missing_view, view_tag
 from tuner.web.proxy import MLFLOW, mlflow_server, not_ready, ready_client, unreachable
 from tuner.web.tool_servers import NotReady, ToolServer
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import OpenedStudy, opened_trial
 
 router = APIRouter()
-Opened = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 
 
 def study_in_mlflow(uuid: str) -> str:
@@ -47,32 +44,25 @@ def trial_in_dashboard(uuid: str, number: int) -> str:
 
 
 @router.get("/studies/{uuid}/dashboard")
-def show_study_in_dashboard(opened: Opened) -> Response:
+def show_study_in_dashboard(opened: OpenedStudy) -> Response:
     return RedirectResponse(f"/dashboard/studies/{opened[1].study_id}", 303)
 
 
 @router.get("/studies/{uuid}/trials/{number}/dashboard")
-def show_trial_in_dashboard(opened: Opened, number: int) -> Response:
-    _trial_id(opened, number)
+def show_trial_in_dashboard(opened: OpenedStudy, number: int) -> Response:
+    opened_trial(*opened, number)
     page = f"/dashboard/studies/{opened[1].study_id}/trials?numbers={number}"
     return RedirectResponse(page, 303)
 
 
-def _trial_id(opened: tuple[Store, StudyRow], number: int) -> int:
-    try:
-        return find_trial(*opened, number).trial_id
-    except StudyError as error:
-        raise HTTPException(404, str(error)) from error
-
-
-def study_run(opened: Opened) -> str:
+def study_run(opened: OpenedStudy) -> str:
     """The id of the study's own run. Raises 404 where none was sent."""
     return _sent_run(opened, PARENT, "the study")
 
 
-def trial_run(opened: Opened, number: int) -> str:
+def trial_run(opened: OpenedStudy, number: int) -> str:
     """The id of a trial's run. Raises 404 where none was sent."""
-    return _sent_run(opened, _trial_id(opened, number), f"trial {number}")
+    return _sent_run(opened, opened_trial(*opened, number).trial_id, f"trial {number}")
 
 
 def _sent_run(opened: tuple[Store, StudyRow], trial_id: int, what: str) -> str:
@@ -88,14 +78,14 @@ def _sync(opened: tuple[Store, StudyRow]) -> str:
 
 @router.get("/studies/{uuid}/mlflow")
 async def show_study_in_mlflow(
-    request: Request, opened: Opened, run_id: Annotated[str, Depends(study_run)]
+    request: Request, opened: OpenedStudy, run_id: Annotated[str, Depends(study_run)]
 ) -> Response:
     return await _show_run(request, opened, run_id, "the study", is_trial=False)
 
 
 @router.get("/studies/{uuid}/trials/{number}/mlflow")
 async def show_trial_in_mlflow(
-    request: Request, opened: Opened, number: int, run_id: Annotated[str, Depends(trial_run)]
+    request: Request, opened: OpenedStudy, number: int, run_id: Annotated[str, Depends(trial_run)]
 ) -> Response:
     return await _show_run(request, opened, run_id, f"trial {number}", is_trial=True)
 

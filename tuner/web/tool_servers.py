@@ -27,6 +27,7 @@ import httpx
 from tuner.settings import MlflowLogin, Settings, mlflow_login, server_environment
 from tuner.storage import exists
 from tuner.storage.studies import how_to_create
+from tuner.system.child_processes import end_groups, signal_group
 from tuner.system.locations import sqlite_file
 from tuner.system.logs import last_line, remember_values, without_secrets
 from tuner.system.temporary_folders import OwnFolder
@@ -115,8 +116,7 @@ class LocalServer:
         now = time.monotonic()
         if self._ended is None:
             self._ended = now
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it has started
+            signal_group(process, signal.SIGKILL)  # what it has started
         if now - self._ended >= _RESTART_S:
             self._ended, self._client = None, None
             return None
@@ -161,13 +161,7 @@ class LocalServer:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a server with its children."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(END_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    end_groups([process], END_S)
     if process.stdin is not None:
         process.stdin.close()
 

@@ -19,7 +19,6 @@ from tuner.storage.deliveries import read_notes
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import (
     TrialRow,
-    find_trial,
     last_report_step,
     trial_curve,
     varying_params,
@@ -31,13 +30,12 @@ from tuner.web import tool_links
 from tuner.web.figures import figure_json, plotly_address
 from tuner.web.page_rendering import page
 from tuner.web.parts import part
-from tuner.web.trial_table import Opened, format_value, state_tone
-from tuner.web.web_setup import site_of
+from tuner.web.trial_table import format_value, state_tone
+from tuner.web.web_setup import OpenedStudy, opened_trial, site_of
 
 router = APIRouter()
 
 _COMPARED = 2
-_LARGEST_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,10 @@ class Attempt:
 
 
 @router.get("/studies/{uuid}/trials/{number}")
-def show_trial(request: Request, opened: Opened, number: int) -> Response:
+def show_trial(request: Request, opened: OpenedStudy, number: int) -> Response:
     """One trial: its curves, params and attempts, and what was logged of it."""
     store, study = opened
-    trial = _found(store, study, number)
+    trial = opened_trial(store, study, number)
     return page(
         request,
         "trial.html",
@@ -78,10 +76,10 @@ def show_trial(request: Request, opened: Opened, number: int) -> Response:
 
 
 @router.get("/studies/{uuid}/trials/{number}/now")
-def show_trial_now(request: Request, opened: Opened, number: int) -> Response:
+def show_trial_now(request: Request, opened: OpenedStudy, number: int) -> Response:
     """The part of the page that changes while the trial runs."""
     store, study = opened
-    trial = _found(store, study, number)
+    trial = opened_trial(store, study, number)
     values = _now(store, study, trial)
     return part(request, "trial_now.html", f"Trial {number}, now", study=study, **values)
 
@@ -107,21 +105,20 @@ def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
 
 
 @router.get("/studies/{uuid}/trials/{number}/attempts")
-def show_attempts(request: Request, opened: Opened, number: int) -> Response:
+def show_attempts(request: Request, opened: OpenedStudy, number: int) -> Response:
     """Its attempts, with the tracebacks of those that failed."""
     store, study = opened
-    attempts = _attempts(store, study, _found(store, study, number))
+    attempts = _attempts(store, study, opened_trial(store, study, number))
     return part(request, "trial_attempts.html", f"Attempts of trial {number}", attempts=attempts)
 
 
-def _found(store: Store, study: StudyRow, number: int) -> TrialRow:
-    """Raises 404."""
-    if not 0 <= number <= _LARGEST_NUMBER:
-        raise HTTPException(404, f"study {study.name!r} has no trial {number}")
-    try:
-        return find_trial(store, study, number)
-    except StudyError as error:
-        raise HTTPException(404, str(error)) from error
+@router.get("/studies/{uuid}/trials/{number}/log")
+def show_log(request: Request, opened: OpenedStudy, number: int) -> Response:
+    """The end of what its search logged while it ran."""
+    store, study = opened
+    opened_trial(store, study, number)
+    log = read_trial_log(site_of(request).setup.settings, study, number)
+    return part(request, "trial_log.html", f"Log of trial {number}", log=log)
 
 
 def _state(trial: TrialRow) -> str:
@@ -168,26 +165,26 @@ def _attempts(store: Store, study: StudyRow, trial: TrialRow) -> list[Attempt]:
 
 
 @router.get("/studies/{uuid}/trials/{number}/curves")
-def show_curves(opened: Opened, number: int, have: str = "") -> Response:
+def show_curves(opened: OpenedStudy, number: int, have: str = "") -> Response:
     """The trial's curves, for figures.js."""
     return _figure(*opened, [number], have)
 
 
 @router.get("/studies/{uuid}/trials/{number}/curves/table")
-def show_curves_table(request: Request, opened: Opened, number: int) -> Response:
+def show_curves_table(request: Request, opened: OpenedStudy, number: int) -> Response:
     """The same as tables."""
     return _table(request, *opened, [number])
 
 
 @router.get("/studies/{uuid}/compare")
 def compare_trials(
-    request: Request, opened: Opened, trial: Annotated[list[int], Query(max_length=_COMPARED)]
+    request: Request, opened: OpenedStudy, trial: Annotated[list[int], Query(max_length=_COMPARED)]
 ) -> Response:
     """Two trials side by side: what differs is marked."""
     store, study = opened
     if len(set(trial)) != _COMPARED:
         raise HTTPException(400, "name two different trials: compare?trial=1&trial=2")
-    pair = [_found(store, study, number) for number in trial]
+    pair = [opened_trial(store, study, number) for number in trial]
     reports = [report_trial(study, each, trial_curve(store, study, each)) for each in pair]
     facts = [
         {fact.name: fact.values[0] for fact in _facts(study, each, report)}
@@ -214,19 +211,21 @@ def _side_by_side(columns: Sequence[dict[str, str]]) -> list[Fact]:
 
 
 @router.get("/studies/{uuid}/compare/{first}/{second}/curves")
-def show_both_curves(opened: Opened, first: int, second: int, have: str = "") -> Response:
+def show_both_curves(opened: OpenedStudy, first: int, second: int, have: str = "") -> Response:
     """The objective of both trials in one figure."""
     return _figure(*opened, [first, second], have)
 
 
 @router.get("/studies/{uuid}/compare/{first}/{second}/curves/table")
-def show_both_curves_table(request: Request, opened: Opened, first: int, second: int) -> Response:
+def show_both_curves_table(
+    request: Request, opened: OpenedStudy, first: int, second: int
+) -> Response:
     """The same as tables."""
     return _table(request, *opened, [first, second])
 
 
 def _figure(store: Store, study: StudyRow, numbers: Sequence[int], have: str) -> Response:
-    trials = [_found(store, study, number) for number in numbers]
+    trials = [opened_trial(store, study, number) for number in numbers]
     mark = " ".join(f"{trial.state} {last_report_step(store, study, trial)}" for trial in trials)
     if mark == have:
         return Response(status_code=204)
@@ -237,7 +236,7 @@ def _figure(store: Store, study: StudyRow, numbers: Sequence[int], have: str) ->
 
 def _table(request: Request, store: Store, study: StudyRow, numbers: Sequence[int]) -> Response:
     for number in numbers:
-        _found(store, study, number)
+        opened_trial(store, study, number)
     drawn = _chart(store, study, numbers)
     is_note = isinstance(drawn, str)
     return part(

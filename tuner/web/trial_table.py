@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from tuner.errors import UsageError
 from tuner.reports.study_tables import trial_cells
@@ -21,14 +21,13 @@ from tuner.study.ends import TrialEnd
 from tuner.values import format_number, word
 from tuner.web.page_rendering import fragment, page
 from tuner.web.parts import is_part
-from tuner.web.web_setup import opened_study
+from tuner.web.web_setup import LARGEST_NUMBER, OpenedStudy
 
 router = APIRouter()
 
-Opened = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
 _STATES = ("complete", "pruned", "fail", "running", "waiting")
+_USUAL_ENDS = frozenset(end.value for end in TrialEnd if end.is_usual)
 _LONGEST_TEXT = 2000
-_LAST_PAGE = 10**9
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,11 @@ class TableLine:
 @router.get("/studies/{uuid}/trials")
 def show_trials(
     request: Request,
-    opened: Opened,
+    opened: OpenedStudy,
     sort: Annotated[str, Query(max_length=_LONGEST_TEXT)] = "",
     filter: Annotated[str, Query(max_length=_LONGEST_TEXT)] = "",
-    page_number: Annotated[int, Query(alias="page", ge=1, le=_LAST_PAGE)] = 1,
-    chosen: Annotated[int | None, Query(ge=0, le=_LAST_PAGE)] = None,
+    page_number: Annotated[int, Query(alias="page", ge=1, le=LARGEST_NUMBER)] = 1,
+    chosen: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER)] = None,
 ) -> Response:
     """A page of the table. A mistake in the filter is one line in place of the trials."""
     store, study = opened
@@ -182,7 +181,7 @@ def state_tone(trial: TrialRow) -> str:
         return "bad"
     if trial.state in ("RUNNING", "COMPLETE"):
         return {"RUNNING": "running", "COMPLETE": "good"}[trial.state]
-    is_usual = trial.end in (None, TrialEnd.PRUNED, TrialEnd.IMPORTED_PRUNED)
+    is_usual = trial.end is None or trial.end in _USUAL_ENDS
     return "" if trial.state == "WAITING" or is_usual else "warning"
 
 

@@ -3,14 +3,18 @@
 import logging
 import threading
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
+from tuner.errors import StudyError
 from tuner.manage.databases import settle_residence
 from tuner.service.prometheus_metrics import PageMetrics
 from tuner.settings import Settings
 from tuner.storage import Store, exists, open_store
 from tuner.storage.studies import StudyRow, how_to_create, study_with_uuid
+from tuner.storage.trials import TrialRow, find_trial
+from tuner.web.kept_results import KeptResults
 from tuner.web.security.accounts import Accounts
 from tuner.web.security.sessions import CookieNames, Sessions
 
@@ -18,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # A reader waits no longer for a database that is gone: the page then says so.
 _RETRY_S = 3.0
+# No database has a larger number of a trial, and most take none.
+LARGEST_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Site:
         self.sessions = Sessions(setup.accounts, setup.token)
         self.cookies = CookieNames(setup.port, setup.secure)
         self.metrics = PageMetrics(self.store)
+        self.results = KeptResults()
         self._store: Store | None = None
         self._lock = threading.Lock()
 
@@ -88,3 +95,16 @@ def opened_study(uuid: str, request: Request) -> tuple[Store, StudyRow]:
     if study is None:
         raise HTTPException(404, "there is no such study: it may have been deleted")
     return store, study
+
+
+OpenedStudy = Annotated[tuple[Store, StudyRow], Depends(opened_study)]
+
+
+def opened_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
+    """The trial of that number. Raises 404."""
+    try:
+        if 0 <= number <= LARGEST_NUMBER:
+            return find_trial(store, study, number)
+    except StudyError as error:
+        raise HTTPException(404, str(error)) from error
+    raise HTTPException(404, f"study {study.name!r} has no trial {number}")

@@ -26,9 +26,14 @@
   };
   const CONFIG = {
     displaylogo: false,
+    // Else a button would send the figure to Plotly's company.
+    showSendToCloud: false,
+    plotlyServerURL: "",
     responsive: true,
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
   };
+  // `failed`: it is tried again with the next event, whatever has changed.
+  const FRESH = { stale: true, busy: false, failed: false, next: 0, timer: 0, mark: "", shown: null };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const figures = new Map();
   let plotly = null;
@@ -73,7 +78,7 @@
   function find(root) {
     for (const element of root.querySelectorAll("[data-figure]")) {
       if (figures.has(element)) continue;
-      figures.set(element, { stale: true, busy: false, next: 0, timer: 0, mark: "", shown: null });
+      figures.set(element, { ...FRESH });
       sight.observe(element);
     }
     for (const element of figures.keys()) {
@@ -96,6 +101,7 @@
   async function renew(element, state) {
     state.busy = true;
     state.stale = false;
+    state.failed = false;
     let cost = 0;
     try {
       const fresh = await fetched(element, state);
@@ -108,6 +114,7 @@
         cost = performance.now() - begun;
       }
     } catch (error) {
+      state.failed = true;
       note(element, `This figure cannot be drawn: ${error.message}`);
     }
     const rest = Math.min(Math.max(LEAST_GAP_MS, GAP_FOR_COST * cost), LONGEST_GAP_MS);
@@ -223,7 +230,7 @@
   document.addEventListener("changed", ({ detail: { before, now } }) => {
     for (const [element, state] of figures) {
       const mark = element.dataset.follows === "trials" ? "trials" : "reports";
-      if (before[mark] === now[mark]) continue;
+      if (before[mark] === now[mark] && !state.failed) continue;
       state.stale = true;
       wish(element);
     }

@@ -8,9 +8,10 @@
 //                       once these are open
 //   data-links          links and GET forms in it that have its own address, with another query,
 //                       load into it
+// A part that could not be fetched is asked for again with the next event, whatever has changed.
 // A part that is out of sight, or folded, is fetched once it comes into sight. Requests carry the
-// header x-part. What the reader has focused, scrolled, opened or typed stays as
-// it is. A shown part gets the event "part-shown"; the document gets "changed" with the marks.
+// header x-part. What the reader has focused, scrolled, opened or typed stays as it is. A shown
+// part gets the event "part-shown"; the document gets "changed" with the marks.
 "use strict";
 
 (() => {
@@ -28,7 +29,7 @@
 
   function stateOf(part) {
     if (!states.has(part)) {
-      states.set(part, { busy: false, stale: false, inSight: false, next: 0, timer: 0 });
+      states.set(part, { busy: false, stale: false, failed: false, inSight: false, next: 0, timer: 0 });
       sight.observe(part);
     }
     return states.get(part);
@@ -78,7 +79,7 @@
     document.dispatchEvent(new CustomEvent("changed", { detail: { before, now: news } }));
     for (const part of document.querySelectorAll("[data-part]")) {
       const mark = part.dataset.follows === "trials" ? "trials" : "reports";
-      if (before[mark] !== news[mark]) wish(part);
+      if (before[mark] !== news[mark] || stateOf(part).failed) wish(part);
     }
   }
 
@@ -107,6 +108,7 @@
     if (state.busy) return;
     state.busy = true;
     state.stale = false;
+    state.failed = false;
     const url = part.dataset.part;
     const begun = performance.now();
     try {
@@ -115,7 +117,9 @@
       else if (response.status === 404) part.textContent = "There is no such thing any more.";
       else if (response.ok) show(part, await response.text(), url);
       else tell(await response.text());
+      state.failed = response.status >= 500;
     } catch {
+      state.failed = true;
       tell(NO_ANSWER);
     }
     const cost = performance.now() - begun;

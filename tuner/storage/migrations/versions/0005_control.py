@@ -9,6 +9,8 @@ revision = "0005"
 down_revision = "0004"
 
 _WORKERS, _NOTICES = "tuner_workers", "tuner_notices"
+_SLOTS, _STATE_INDEX = "tuner_places", "tuner_places_state"
+_STATE_COLUMNS = ["study_id", "state", "trial_id", "number"]
 _COLUMNS: list[tuple[str, sa.Column[Any]]] = [
     ("tuner_studies", sa.Column("state", sa.String(16), nullable=True)),
     ("tuner_studies", sa.Column("priority", sa.Integer, nullable=False, server_default="0")),
@@ -25,6 +27,9 @@ def upgrade() -> None:
     for table, column in _COLUMNS:
         if column.name not in {column["name"] for column in present.get_columns(table)}:
             op.add_column(table, column)
+    indices = {index["name"]: index["column_names"] for index in present.get_indexes(_SLOTS)}
+    if indices.get(_STATE_INDEX) != _STATE_COLUMNS:
+        _index_states(_STATE_COLUMNS, is_there=_STATE_INDEX in indices)
     if _WORKERS not in present.get_table_names():
         op.create_table(
             _WORKERS,
@@ -51,7 +56,14 @@ def upgrade() -> None:
         )
 
 
+def _index_states(columns: list[str], is_there: bool) -> None:
+    if is_there:
+        op.drop_index(_STATE_INDEX, _SLOTS)
+    op.create_index(_STATE_INDEX, _SLOTS, columns)
+
+
 def downgrade() -> None:
+    _index_states(["study_id", "state"], is_there=True)
     op.drop_table(_NOTICES)
     op.drop_table(_WORKERS)
     for table, column in reversed(_COLUMNS):
