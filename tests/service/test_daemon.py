@@ -25,6 +25,7 @@ from tuner.storage import slots, study_control
 from tuner.storage.daemon_rows import list_daemons, list_loops
 from tuner.storage.deliveries import Delivery, count_delivered, mark
 from tuner.storage.studies import StudyRow, delete_study
+from tuner.storage.trials import TrialRow
 from tuner.study.study_state import StudyState
 from tuner.tracking.process import Delivered
 
@@ -77,7 +78,9 @@ def test_equal_studies_share_the_processes(bench: ServiceBench) -> None:
     studies = [bench.add(name, 2, LONG) for name in ("one", "other")]
     with bench.daemon(processes=2):
         wait_until(lambda: all(bench.ends(study) == [[None]] for study in studies))
-        time.sleep(0.3)  # nothing more may begin
+        # Both go on, and nothing more begins meanwhile.
+        epochs = max(map(bench.epochs_done, studies)) + 10
+        wait_until(lambda: all(bench.epochs_done(study) >= epochs for study in studies))
         assert [bench.ends(study) for study in studies] == [[[None]], [[None]]]
 
 
@@ -161,6 +164,11 @@ def test_it_takes_the_studies_whose_names_match(bench: ServiceBench) -> None:
     assert (row["kind"], row["takes"], row["processes"]) == ("worker", ["vision-*"], 2)
 
 
+def resumed_epochs(trials: list[TrialRow]) -> list[int | None]:
+    """Behind which epochs their last attempts go on."""
+    return [trial.attempts[-1].resumed_epoch for trial in trials]
+
+
 @SQLITE
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_signal_puts_all_trials_back(bench: ServiceBench, signals: int) -> None:
@@ -178,6 +186,11 @@ def test_a_signal_puts_all_trials_back(bench: ServiceBench, signals: int) -> Non
     assert bench.ends(study) == [["interrupted"], ["interrupted"]]
     assert slots.slot_counts(bench.store, study) == {"open": 2}
     assert not list_daemons(bench.store) and not list_loops(bench.store)
+    if signals == 1:
+        put_back = [trial.attempts[0].epochs for trial in bench.trials_of(study)]
+        assert min(epochs or 0 for epochs in put_back) >= 1
+        with bench.daemon():
+            wait_until(lambda: resumed_epochs(bench.trials_of(study)) == put_back)
 
 
 @SQLITE

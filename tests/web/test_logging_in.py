@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from tuner.web import application
 from tuner.web.application import Pages
 from tuner.web.page_rendering import redirect
 from tuner.web.security import accounts as accounts_module
-from tuner.web.security.accounts import Accounts, Role
+from tuner.web.security.accounts import Account, Accounts, Role
 from tuner.web.security.login_limits import LoginLimits, client_address
 from tuner.web.security.sessions import Sessions
 
 TOKEN = "0123456789abcdef-token"
 PASSWORD = "a good password"
+SHIPPED_COST = dict(accounts_module._COST)
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +185,8 @@ def test_a_script_reads_with_the_token(url: str, changing_route: list[str]) -> N
         assert client.get("/").status_code == 200
         assert client.post("/change").status_code == 403
         assert changing_route == []
+        codes = {client.get("/", follow_redirects=False).status_code for _ in range(12)}
+        assert codes == {200}  # none of them counts as a failed try
         client.headers["authorization"] = "Bearer wrong"
         assert [client.get("/", follow_redirects=False).status_code for _ in range(12)] == [
             303
@@ -205,6 +209,25 @@ def test_a_login_leads_nowhere_else(target: str, url: str) -> None:
             ]
             == "/"
         )
+
+
+def test_a_script_may_change_nothing_in_a_tool_either() -> None:
+    """What the proxy asks: a script has no form token, and the tools' pages need none."""
+    script = Sessions(None, TOKEN).script(TOKEN)
+    assert script is not None
+    assert not script.may_change
+
+
+def test_a_session_ends_after_half_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, began = Sessions(None, TOKEN), time.time()
+    cookie = sessions.log_in("", TOKEN) or ""
+    for hours, holds in ((11.9, True), (12.1, False)):
+        monkeypatch.setattr(time, "time", lambda later_s=hours * 3600: began + later_s)
+        assert (sessions.visitor(cookie) is not None) == holds
+
+
+def test_a_password_costs_a_thief_memory_and_time() -> None:
+    assert 128 * SHIPPED_COST["n"] * SHIPPED_COST["r"] >= 2**25
 
 
 def test_sessions_of_another_server_do_not_hold(url: str) -> None:
@@ -245,10 +268,27 @@ def test_the_file_of_users(users: Accounts) -> None:
         users.remove("eve")
 
 
+def test_an_unknown_name_takes_as_long_as_a_wrong_password(
+    users: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs: list[object] = []
+
+    def noted(password: str, account: Account) -> str:
+        costs.append(account.cost)
+        return hashed(password, account)
+
+    hashed = accounts_module._hash
+    monkeypatch.setattr(accounts_module, "_hash", noted)
+    for name in ("ada", "nobody"):
+        assert users.check(name, "a wrong one") is None
+    assert costs == [accounts_module._COST, SHIPPED_COST]
+
+
 def test_users_files_that_are_refused(users: Accounts) -> None:
-    users.file.chmod(0o644)
-    with pytest.raises(UsageError, match=r"may be read by other users; run: chmod 600"):
-        users.find("ada")
+    for mode in (0o604, 0o640, 0o620):
+        users.file.chmod(mode)
+        with pytest.raises(UsageError, match=r"may be read by other users; run: chmod 600"):
+            users.find("ada")
     good = json.loads(users.file.read_text())
     costly = good["users"]["ada"] | {"cost": {"n": 2**30, "r": 8, "p": 1}}
     for content in ("{", "[]", '{"users": {"ada": {}}}', json.dumps({"users": {"ada": costly}})):

@@ -197,6 +197,17 @@ def test_a_browser_that_leaves_is_no_failure(caplog: pytest.LogCaptureFixture) -
     assert caplog.text == ""
 
 
+def test_no_websocket_reaches_a_route() -> None:
+    """Browsers send cookies with them, and no check of Origin holds for them."""
+
+    async def answer(*_: Any) -> Any:
+        raise AssertionError("a route was reached")
+
+    scope = {"type": "websocket", "path": "/", "headers": [(b"host", b"localhost:8080")]}
+    with pytest.raises(StopIteration):
+        CheckRequests(answer, LOOPBACK, lambda status: None)(scope, answer, answer).send(None)
+
+
 def test_bodies_have_a_largest_size() -> None:
     own = [("host", OWN[0])]
     too_many = str(MOST_BODY_BYTES + 1)

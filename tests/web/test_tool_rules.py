@@ -24,6 +24,8 @@ def test_a_reader_changes_nothing_in_mlflow(entry: str) -> None:
     for prefix in (API, "/api/2.0/mlflow/", "/ajax-api/3.0/mlflow/"):
         assert "role operator" in str(of_mlflow(method, prefix + path))
         assert of_mlflow(method, prefix + path, may_change=True) is None
+        assert of_mlflow(method, f"{prefix}{path}-all", may_change=True) is not None or "*" in entry
+        assert of_mlflow(method, f"{prefix}{path}/more", may_change=True) is not None
 
 
 @pytest.mark.parametrize("entry", tool_rules.MLFLOW_READS)
