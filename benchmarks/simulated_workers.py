@@ -36,6 +36,10 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     return
 
 
+def keep_ready(entry: EntryPoint, processes: int) -> None:
+    return
+
+
 def open_workers(
     entry: EntryPoint,
     setup: Setup,

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from toy_study import Bench
 
-from tuner.storage.schema import attempts, slot_rows
+from tuner.storage.schema import attempts, reports, slot_rows
 from tuner.storage.studies import load_study
 from tuner.storage.trials import TrialRow
 from tuner.tracking.client import open_client
@@ -81,6 +81,29 @@ def _incomplete(bench: Bench, trial: TrialRow) -> Iterator[str]:
         best = max((row.metrics["val_accuracy"] for row in rows), default=None)
         if not trial.value == trial.last.score == best:
             yield f"trial {trial.number}: told {trial.value}, {trial.last.score} kept, best {best}"
+
+
+def repeated(bench: Bench) -> list[str]:
+    """Lines about attempts that trained again more than the epoch that was running when the one
+    before them ended, of trials that keep a checkpoint of each epoch."""
+    query = (
+        sa.select(reports.c.trial_id, reports.c.attempt, sa.func.max(reports.c.epoch))
+        .where(reports.c.study_uuid == load_study(bench.store).uuid, reports.c.whole)
+        .group_by(reports.c.trial_id, reports.c.attempt)
+    )
+    with bench.store.reading() as connection:
+        reached = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    lines = []
+    for trial in bench.trials:
+        known = 0
+        for attempt in trial.attempts:
+            now_known = reached.get((trial.trial_id, attempt.attempt), 0)
+            # A checkpoint is written while the epoch after it begins.
+            if now_known and (resumed := attempt.resumed_epoch or 0) < known - 1:
+                which = f"trial {trial.number}, attempt {attempt.attempt}"
+                lines.append(f"{which} went on after {resumed} of {known} epochs")
+            known = max(known, now_known)
+    return lines
 
 
 def _left_behind(bench: Bench) -> Iterator[str]:

@@ -10,7 +10,7 @@ from toy_study import Bench
 from waiting import wait_until
 
 from faults import victims
-from faults.audit import ends
+from faults.audit import ends, repeated
 from faults.victims import finish
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -45,6 +45,7 @@ def test_workers_killed(tracked_bench: Bench, times: int, check: Check, by_daemo
     assert killed >= min(times, 3)
     check(bench, trials, f"a worker killed in mid-trial{searched_by(by_daemon)}", killed)
     assert ends(bench)["worker_lost"] > 0
+    assert repeated(bench) == []
 
 
 @pytest.mark.times(4, 100)
@@ -64,6 +65,7 @@ def test_loops_killed(tracked_bench: Bench, times: int, check: Check, by_daemon:
     said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
     assert said.startswith("None"), said
     check(bench, trials, f"the loop killed at a random moment{searched_by(by_daemon)}", times)
+    assert repeated(bench) == []
 
 
 @pytest.mark.times(10, 500)
@@ -86,6 +88,7 @@ def test_signals(tracked_bench: Bench, times: int, check: Check, by_daemon: bool
     assert said.startswith("None"), said
     fault = f"SIGINT or SIGTERM at a random millisecond{searched_by(by_daemon)}"
     check(bench, trials, fault, times)
+    assert repeated(bench) == []
 
 
 @pytest.mark.times(1, 20)

@@ -243,3 +243,21 @@ def test_an_attempt_begins_only_with_its_trial(store: Store, lease: Lease) -> No
     with pytest.raises(AssertionError):
         begin(store, lease, slot)
     assert read_attempts(store, lease) == {}
+
+
+def test_the_first_open_slot_is_read_by_the_index(store: Store, study: StudyRow) -> None:
+    slots.ensure_slots(store, study, 2000)
+    keys = {"a_study": study.study_id, "a_uuid": study.uuid, "most": 2000}
+    with store.writing() as connection:
+        explain = "EXPLAIN QUERY PLAN"
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text(f"ANALYZE {rows.name}"))
+            explain = "EXPLAIN"
+        for query in (slots._OPEN_SLOT, slots._OPEN_TO_COMPANY):
+            statement = query.params(**keys).compile(
+                dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+            )
+            plan = [str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}")]
+            assert sum("tuner_places_state" in line for line in plan) == 2, plan
+            sorts = [line for line in plan if "Sort Key" in line or "B-TREE" in line]
+            assert len(sorts) <= 1, plan  # of the few that have a trial

@@ -198,3 +198,15 @@ def test_a_trial_that_is_not_there_is_no_error_of_the_server(
         assert submit(client, base + path).status_code == 404, path
     like = client.get(f"/studies/{study.uuid}/enqueue?like={number}")
     assert like.status_code == (404 if number == 99 else 400)
+
+
+def test_a_name_that_does_not_print_is_escaped_on_every_page(store: Store) -> None:
+    study = tried_study(store, 6, name="odd\u202ename")
+    base = f"/studies/{study.uuid}"
+    trials = list_trials(store, study)
+    paths = ["/trials", "/trials/0", "/trials/0/promote", "/enqueue", "/promotion", "/actions"]
+    paths.append(f"/compare?trial={trials[0].number}&trial={trials[1].number}")
+    with page_client(store) as client:
+        for path in ("/", base, *(base + path for path in paths)):
+            text = client.get(path).text
+            assert "\u202e" not in text and "odd\\u202ename" in text, path

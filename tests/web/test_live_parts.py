@@ -163,3 +163,35 @@ def test_a_part_that_was_not_answered_is_asked_for_again(page: Page, answers: An
     answers.marks = {"trials": "1", "reports": "2"}
     expect(page.locator("#rows li")).to_have_text(["three"])
     expect(page.locator("[data-live]")).to_be_hidden()
+
+
+STREAM = """window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    window.stream = this;
+  }
+  close() {}
+};
+EventSource.CLOSED = 2;"""
+
+
+def test_a_server_that_is_down_is_told_and_another_one_is_asked_for_all(
+    open_page: Callable[..., Page], answers: Answers
+) -> None:
+    page = open_page()
+    page.clock.install()
+    page.add_init_script(STREAM)
+    page.route("**/*", answers.route)
+    page.goto(HOST)
+    expect(page.locator("#rows li")).to_have_text(["one", "two"])
+    for _ in range(4):  # at each of its tries the browser says so
+        page.evaluate("stream.dispatchEvent(new Event('error'))")
+        page.clock.run_for(2000)
+    expect(page.locator("[data-live]")).to_contain_text("does not answer")
+    answers.rows = ["of another server"]
+    page.evaluate("stream.dispatchEvent(new Event('open'))")
+    data = json.dumps(json.dumps(answers.marks))
+    page.evaluate(f"stream.dispatchEvent(new MessageEvent('message', {{data: {data}}}))")
+    page.clock.run_for(5000)
+    expect(page.locator("[data-live]")).to_be_hidden()
+    expect(page.locator("#rows li")).to_have_text(["of another server"])

@@ -112,7 +112,13 @@ class BoundedTPESampler(TPESampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return super().sample_relative(self._seen(study, trial), trial, search_space)
+        seen = self._seen(study, trial)
+        if seen is study:
+            # The trials that the space was inferred from, a moment ago: with `constant_liar`,
+            # Optuna reads them again for each group of parameters.
+            trials = study._get_trials(deepcopy=False, use_cache=True)
+            seen = _View(study, trial.number, trials)
+        return super().sample_relative(seen, trial, search_space)
 
     def sample_independent(
         self,

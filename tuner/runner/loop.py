@@ -182,7 +182,8 @@ class Loop:
                 is_alone = running.slot.alone and bool(in_idle_process)
                 self._submit(running, free[0], in_idle_process if is_alone else free)
             except SlotLost:  # this loop was held up for longer than its lease
-                self._running.pop(free[0], None)
+                if (lost := self._running.pop(free[0], None)) is not None:
+                    self._writer.let_go(lost)
                 return
 
     def _free_workers(self) -> list[int]:
@@ -405,6 +406,7 @@ class Loop:
 
     def _let_go(self, worker: int) -> None:
         """Another loop has the trial now: this one must write nothing of it."""
+        self._writer.let_go(self._running[worker])
         self._restart(worker)
         self._leave(worker, TrialEnd.TAKEN_OVER)
 

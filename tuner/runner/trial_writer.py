@@ -221,6 +221,10 @@ class TrialWriter:
         finally:
             self._trials.end_own(running.trial_id)
 
+    def let_go(self, running: RunningTrial) -> None:
+        """Another loop has the trial: sampler and pruner see of it what that one writes."""
+        self._trials.end_own(running.trial_id)
+
     def _queue_again(self, running: RunningTrial) -> None:
         """Queue the trial's configuration as a new trial. Before its slot is free: another loop
         that finds the slot free and nothing queued would take a point at random."""

@@ -54,25 +54,29 @@ class Outlining:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A choice of a study's trials: those with one of `ids`, and all with an id above `after`."""
+    """A choice of a study's trials: those with one of `ids`, and all with an id above `after`, but
+    none of `but_not`."""
 
     study_id: int
     after: int = -1
     ids: Collection[int] = ()
     states: Collection[TrialState] | None = None
+    but_not: Collection[int] = ()
 
     @classmethod
     def only(cls, study_id: int, ids: Collection[int]) -> "Chosen":
         return cls(study_id, _LARGEST_ID, ids)
 
     def __contains__(self, trial_id: int) -> bool:
-        return trial_id > self.after or trial_id in self.ids
+        return (trial_id > self.after or trial_id in self.ids) and trial_id not in self.but_not
 
     def query(self) -> sa.Select[Any]:
         """The ids of the chosen trials, and of more if they are too many to be listed."""
         query = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self.study_id)
         if self.states is not None:
             query = query.where(TRIALS.c.state.in_(list(self.states)))
+        if 0 < len(self.but_not) <= _MOST_IDS:
+            query = query.where(TRIALS.c.trial_id.not_in(list(self.but_not)))
         listed = [trial_id for trial_id in self.ids if trial_id <= self.after]
         beyond = TRIALS.c.trial_id > self.after
         if not listed:
@@ -104,6 +108,8 @@ def name_damage() -> Iterator[None]:
 def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
     """The chosen trials in the order of their ids, with all their content."""
     trials = _read_heads(connection, chosen)
+    if not trials:
+        return []
     _add_values(connection, chosen, trials)
     _add_params(connection, chosen, trials)
     _add_attributes(connection, chosen, trials, USER_ATTRIBUTES)
@@ -283,6 +289,23 @@ class OrderedCache(_CachedStorage):
             cached = self._studies[study_id].trials.values()
             trials = [t for t in cached if states is None or t.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        """Read, as Optuna does, the trials that are new, and those that had not ended when last
+        read; but none that this loop runs."""
+        with self._lock:
+            study = self._studies.setdefault(study_id, _StudyInfo())
+            unfinished = study.unfinished_trial_ids
+            chosen = Chosen(
+                study_id, study.last_finished_trial_id, unfinished, but_not=self._own.keys()
+            )
+            backend: Any = self._backend  # a RobustStorage
+            trials: list[FrozenTrial] = backend.read_trials(chosen)
+            self._add_trials_to_cache(study_id, trials)
+            finished = {trial._trial_id for trial in trials if trial.state.is_finished()}
+            unfinished |= {trial._trial_id for trial in trials} - finished
+            unfinished -= finished
+            study.last_finished_trial_id = max(study.last_finished_trial_id, *finished, -1)
 
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
         trials = [self._own.get(trial._trial_id, trial) for trial in trials]

@@ -273,7 +273,12 @@ class RobustStorage(RDBStorage):
         chosen = frozen_trials.Chosen(
             study_id, trial_id_greater_than, included_trial_ids, chosen_states
         )
-        outlining = self.outlining if states is None and trial_id_greater_than < 0 else None
+        return self.read_trials(chosen)
+
+    def read_trials(self, chosen: frozen_trials.Chosen) -> list[FrozenTrial]:
+        """The chosen trials of a study. Raises KeyError where there is no such study."""
+        study_id = chosen.study_id
+        outlining = self.outlining if chosen.states is None and chosen.after < 0 else None
 
         def read() -> list[FrozenTrial]:
             with self.engine.begin() as connection:

@@ -213,7 +213,7 @@ _CLAIMED_BEFORE = _slots_of_study.where(
 def _first_open(may_be_alone: bool) -> sa.CompoundSelect[Any]:
     """The first open slot with a trial to go on with, or else the first without one: two queries in
     one statement, each by the index, since a sort of 100 000 open slots takes 80 ms."""
-    is_open, most = slot_rows.c.state == "open", sa.bindparam("most")
+    is_open, most = slot_rows.c.state == "open", sa.bindparam("most", type_=sa.Integer)
     # Written so that SQLite reads them by the index of states: there are few of them.
     has_trial = (slot_rows.c.trial_id >= 0, slot_rows.c.number + 0 <= most)
     begun = _slots_of_study.where(is_open, *has_trial)

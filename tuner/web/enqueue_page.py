@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -10,7 +10,7 @@ from tuner.algorithms.options import parse_configuration
 from tuner.errors import SpaceError, SpecError, StudyError, TunerError
 from tuner.search_space.nodes import Node, format_conditions
 from tuner.search_space.parameter_types import Params
-from tuner.search_space.ranges import Choices, FloatRange, IntRange
+from tuner.search_space.ranges import Choices
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import enqueue, varying_params
@@ -28,7 +28,7 @@ _FURTHER = "further"
 @dataclass(frozen=True)
 class Field:
     """One parameter. `choices`: None for a field that takes text. `hint`: its range and when it
-    applies. `low`, `high`, `step`: of a field that takes one number."""
+    applies. `low`, `high`: of a field that takes one number."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class Field:
     choices: list[str] | None = None
     low: str = ""
     high: str = ""
-    step: str = ""
+    is_number: bool = False
 
 
 @router.get("/studies/{uuid}/enqueue")
@@ -113,13 +113,9 @@ def _field(name: str, node: Node | None, value: str) -> Field:
         return Field(name, value, f"{hint}; one value, or one for each layer: 64, 32")
     if isinstance(node.range, Choices):
         return Field(name, value, hint, [word(choice) for choice in node.range.choices])
-    return Field(name, value, hint, **_bounds(node.range))
-
-
-def _bounds(range_: IntRange | FloatRange) -> dict[str, Any]:
-    """What a browser checks while one types; the study's space has the last word."""
-    step = str(range_.step) if isinstance(range_, IntRange) else "any"
-    return {"low": word(range_.low), "high": word(range_.top), "step": step}
+    # What a browser checks while one types; the study's space has the last word.
+    low, high = word(node.range.low), word(node.range.top)
+    return Field(name, value, hint, low=low, high=high, is_number=True)
 
 
 def _as_text(value: Scalar | list[Scalar]) -> str:

@@ -2,7 +2,8 @@
 
 Every value is escaped. A template gets, besides its own values: `visitor`, `may_change` (whether
 to show buttons), `csrf()` (for each POST form), `navigation` and, on a whole page, `message`. Texts
-that may hold a URL, such as errors, go through the filter `masked`.
+that may hold a URL, such as errors, go through the filter `masked`, and names of studies, which may
+hold control characters, through `printable`.
 """
 
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from markupsafe import Markup
 
 from tuner.settings import tuner_version
 from tuner.system.logs import without_secrets
+from tuner.system.names import printable
 from tuner.values import format_duration, format_number
 from tuner.web.security.guards import FORM_TOKEN, visitor_of
 from tuner.web.web_setup import site_of
@@ -100,6 +102,7 @@ def environment() -> Environment:
         "duration": format_duration,
         "moment": moment,
         "masked": without_secrets,
+        "printable": printable,
     }
     return made
 

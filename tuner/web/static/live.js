@@ -26,6 +26,8 @@
   let marks = root === null ? {} : { trials: root.dataset.trials, reports: root.dataset.reports };
   let source = null;
   let silence = 0;
+  let isOpen = false;
+  let brokeOff = false;
 
   function stateOf(part) {
     if (!states.has(part)) {
@@ -52,7 +54,11 @@
     if (source !== null || root === null) return;
     source = new EventSource(root.dataset.changes);
     source.addEventListener("message", (event) => heard(JSON.parse(event.data)));
-    source.addEventListener("open", () => clearTimeout(silence));
+    source.addEventListener("open", () => {
+      clearTimeout(silence);
+      silence = 0;
+      isOpen = true;
+    });
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
         disconnect();
@@ -60,13 +66,16 @@
         return;
       }
       // The browser connects again by itself: also after a stream that has just grown too old.
-      clearTimeout(silence);
-      silence = setTimeout(() => tell(NO_ANSWER), PATIENCE_MS);
+      // After a second error it may be another server, which knows nothing of the forms shown.
+      brokeOff ||= !isOpen;
+      isOpen = false;
+      if (silence === 0) silence = setTimeout(() => tell(NO_ANSWER), PATIENCE_MS);
     });
   }
 
   function disconnect() {
     clearTimeout(silence);
+    silence = 0;
     if (source !== null) source.close();
     source = null;
   }
@@ -79,8 +88,9 @@
     document.dispatchEvent(new CustomEvent("changed", { detail: { before, now: news } }));
     for (const part of document.querySelectorAll("[data-part]")) {
       const mark = part.dataset.follows === "trials" ? "trials" : "reports";
-      if (before[mark] !== news[mark] || stateOf(part).failed) wish(part);
+      if (before[mark] !== news[mark] || brokeOff || stateOf(part).failed) wish(part);
     }
+    brokeOff = false;
   }
 
   function tell(text) {
