@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import sqlalchemy as sa
 import trial_writes
 from toy_study import toy_spec
 
 from tuner.storage import Store, leases, slots, study_control
 from tuner.storage.attempt_rows import record_report
 from tuner.storage.change_marks import read_mark
+from tuner.storage.schema import loops
 from tuner.storage.studies import StudyRow, create_study
 from tuner.storage.trials import enqueue
 from tuner.study.messages import Report
@@ -45,8 +47,19 @@ def test_what_changes_the_marks(store: Store, study: StudyRow) -> None:
         assert changes(store, study, act) == expected, number
 
 
+def test_a_lease_that_runs_out_changes_the_mark(store: Store, study: StudyRow) -> None:
+    leases.open_lease(store, study)
+    lapsed = sa.update(loops).values(expires_at=1.0)
+
+    def lapse() -> None:
+        store.write(lambda connection: connection.execute(lapsed))
+
+    assert changes(store, study, lapse) == "trials"
+
+
 def test_another_study_changes_only_the_mark_of_all(store: Store, study: StudyRow) -> None:
     other = create_study(store, "other", toy_spec())
+    assert changes(store, study, lambda: leases.open_lease(store, other)) == ""
     lease = leases.open_lease(store, other)
     slots.ensure_slots(store, other, 1)
 
