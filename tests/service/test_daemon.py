@@ -21,9 +21,15 @@ from tuner.service import daemon, late_deliveries
 from tuner.service.daemon import DaemonStatus, Skipped
 from tuner.service.daemon_health import HealthFile, HealthServer, is_well
 from tuner.service.daemon_start import WorkerWanted
-from tuner.storage import slots, study_control
+from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons, list_loops
-from tuner.storage.deliveries import Delivery, count_delivered, mark
+from tuner.storage.deliveries import (
+    Delivery,
+    SearchedStudy,
+    count_delivered,
+    mark,
+    searched_by_daemons,
+)
 from tuner.storage.studies import StudyRow, delete_study
 from tuner.storage.trials import TrialRow
 from tuner.study.study_state import StudyState
@@ -290,7 +296,22 @@ def test_mistakes_are_refused(wanted: WorkerWanted, words: str) -> None:
         wanted.check()
 
 
-@SQLITE
+class Looks:
+    """How often daemons have looked for what MLflow lacks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(late_deliveries, "searched_by_daemons", self._look)
+
+    def _look(self, store: Store) -> list[SearchedStudy]:
+        self.count += 1
+        return searched_by_daemons(store)
+
+    def wait_for(self, more: int) -> None:
+        awaited = self.count + more
+        wait_until(lambda: self.count >= awaited)
+
+
 def test_what_a_killed_daemon_has_not_sent_the_next_one_sends(
     bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,8 +336,18 @@ def test_what_a_killed_daemon_has_not_sent_the_next_one_sends(
 
     monkeypatch.setattr(daemon, "_LATE_EVERY_S", 0.05)
     monkeypatch.setattr(late_deliveries, "start_tracker", lambda _settings, study: Tracker(study))
+    counted: list[str] = []
+
+    def count(store: Store, study: StudyRow) -> tuple[int, int]:
+        counted.append(study.name)
+        return count_delivered(store, study)
+
+    monkeypatch.setattr(late_deliveries, "count_delivered", count)
+    looks = Looks(monkeypatch)
     bench.tracking_uri = "sqlite://"
     with bench.daemon() as running:
         wait_until(lambda: "done: sent to MLflow what was left: 2 trials" in running.lines)
+        looks.wait_for(5)
+    assert counted == ["sent", "done", "done"]  # once more after they were sent
     assert begun == ["done"]
     assert count_delivered(bench.store, done) == (2, 0)

@@ -41,7 +41,7 @@ _LATE_EVERY_S = 10.0
 _JOIN_S = 1.0
 # A loop without a share ends after so long, and with it its worker processes.
 _IDLE_S = 20.0
-# After a failure a study is left alone for so long, and after each further one twice as long.
+# After a failure a study is left alone for so long; further pauses grow (Skipped.after).
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
 # Where its trials failed: each try costs three more of them, in SQL and in MLflow.
 _LONGEST_AFTER_TRIALS_S = 6 * 3600.0

@@ -5,14 +5,14 @@ A study that is done is searched no more, so no search would send it.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 
 from tuner.errors import StudyError, TunerError
 from tuner.manage.databases import is_settled
 from tuner.service.study_search import SearchSetup
 from tuner.storage import Store, leases
-from tuner.storage.deliveries import count_delivered, searched_by_daemons
+from tuner.storage.deliveries import SearchedStudy, count_delivered, searched_by_daemons
 from tuner.storage.studies import load_study
 from tuner.system.names import printable
 from tuner.tracking.process import start_tracker
@@ -31,6 +31,8 @@ class LateDeliveries:
         self._setup, self._takes = setup, takes
         # When a study may be tried again after a failure, on the monotonic clock.
         self._not_before: dict[str, float] = {}
+        # By uuid, the latest search whose trials MLflow has all: to count them anew takes a while.
+        self._sent_up_to: dict[str, float] = {}
 
     def deliver(self, hurry: Callable[[], bool]) -> None:
         """Send what is missing, one study after another, until `hurry` is true."""
@@ -42,26 +44,30 @@ class LateDeliveries:
             logger.info("looking for what MLflow lacks: %s", error)
 
     def _deliver_all(self, store: Store, hurry: Callable[[], bool]) -> None:
-        for uuid, name in self._due(searched_by_daemons(store)):
+        for searched in searched_by_daemons(store):
             if hurry():
                 return
-            self._deliver_study(store, uuid, name, hurry)
+            if self._is_due(searched):
+                self._deliver_study(store, searched, hurry)
 
-    def _due(self, studies: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        clock = time.monotonic()
-        return [
-            (uuid, name)
-            for uuid, name in studies
-            if self._takes(name) and clock >= self._not_before.get(uuid, clock)
-        ]
+    def _is_due(self, searched: SearchedStudy) -> bool:
+        has_all = self._sent_up_to.get(searched.uuid) == searched.searched_at
+        is_early = time.monotonic() < self._not_before.get(searched.uuid, 0.0)
+        return self._takes(searched.name) and not has_all and not is_early
 
-    def _deliver_study(self, store: Store, uuid: str, name: str, hurry: Callable[[], bool]) -> None:
+    def _deliver_study(
+        self, store: Store, searched: SearchedStudy, hurry: Callable[[], bool]
+    ) -> None:
+        uuid, name = searched.uuid, searched.name
         try:
             study = load_study(store, name)
         except StudyError:
             return  # deleted meanwhile
+        if study.uuid != uuid or leases.holders(store, study):
+            return
         missing = count_delivered(store, study)[1]
-        if study.uuid != uuid or not missing or leases.holders(store, study):
+        if not missing:
+            self._sent_up_to[uuid] = searched.searched_at
             return
         tracker = start_tracker(self._setup.settings, study)
         try:

@@ -337,15 +337,27 @@ def count_delivered(store: Store, study: StudyKey) -> tuple[int, int]:
     return row.delivered, row.ended - row.delivered
 
 
-def searched_by_daemons(store: Store) -> list[tuple[str, str]]:
-    """The uuid and the name of each study that a daemon has searched, oldest first."""
-    has_loop = sa.exists().where(
-        loops.c.study_uuid == studies.c.uuid, loops.c.worker_id.is_not(None)
+@dataclass(frozen=True)
+class SearchedStudy:
+    """A study that a daemon has searched. `searched_at`: when the latest search of it began."""
+
+    uuid: str
+    name: str
+    searched_at: float
+
+
+def searched_by_daemons(store: Store) -> list[SearchedStudy]:
+    """The studies that a daemon has searched, oldest first."""
+    query = (
+        sa.select(studies.c.uuid, studies.c.name, sa.func.max(loops.c.started_at))
+        .join(loops, loops.c.study_uuid == studies.c.uuid)
+        .where(has_optuna_study())
+        .group_by(studies.c.uuid, studies.c.name, studies.c.created_at)
+        .having(sa.func.count(loops.c.worker_id) > 0)
+        .order_by(studies.c.created_at)
     )
-    query = sa.select(studies.c.uuid, studies.c.name).where(has_loop, has_optuna_study())
-    query = query.order_by(studies.c.created_at)
     rows = store.read(lambda connection: connection.execute(query).all())
-    return [(row.uuid, row.name) for row in rows]
+    return [SearchedStudy(*row) for row in rows]
 
 
 _LOCK_KEY = 7310543
