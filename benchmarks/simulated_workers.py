@@ -82,6 +82,9 @@ class SimulatedWorkers:
     def takes(self, worker: int) -> bool:
         return True
 
+    def place(self, worker: int) -> None:
+        return None
+
     def recycle(self) -> list[int]:
         return []
 

@@ -110,6 +110,9 @@ class InStep:
     def takes(self, worker: int) -> bool:
         return True
 
+    def place(self, worker: int) -> None:
+        return None
+
     def recycle(self) -> list[int]:
         return self.recycled.pop(len(self.given), [])
 

@@ -52,6 +52,9 @@ class LockstepWorkers:
     def takes(self, worker: int) -> bool:
         return True
 
+    def place(self, worker: int) -> None:
+        return None
+
     def submit(self, worker: int, request: TrialRequest) -> None:
         self.epochs_left[worker], self.told[worker] = int(request.params["epochs"]), 0
 

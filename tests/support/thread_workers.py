@@ -118,6 +118,9 @@ class ThreadWorkers:
     def takes(self, worker: int) -> bool:
         return True
 
+    def place(self, worker: int) -> None:
+        return None
+
     def recycle(self) -> list[int]:
         return []
 

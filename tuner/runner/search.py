@@ -56,7 +56,7 @@ from tuner.study.study_state import StudyState
 from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
-from tuner.workers import EntryPoint, Workers, back_end
+from tuner.workers import BackEnd, EntryPoint, Workers, back_end
 
 logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
@@ -88,9 +88,9 @@ class SearchOptions:
     `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
-    study's data lie now, if elsewhere. `back_end`: where the workers are
-    (tuner.workers.BACK_ENDS). `share`, `follows_total`: see Loop. `daemon_id`: of the daemon that
-    searches, None in the foreground: see `leases.open_lease`."""
+    study's data lie now, if elsewhere. `back_end`: where the workers are,
+    a name in tuner.workers.BACK_ENDS or the back end. `share`, `follows_total`: see Loop.
+    `daemon_id`: of the daemon that searches, None in the foreground: see `leases.open_lease`."""
 
     limits: Limits
     workers: int | None = None
@@ -104,7 +104,7 @@ class SearchOptions:
     engine: Engine = "auto"
     lanes: int = 1
     data: str | None = None
-    back_end: str = "local"
+    back_end: str | BackEnd = "local"
     share: Callable[[], int] | None = None
     follows_total: bool = False
     daemon_id: str | None = None

@@ -40,6 +40,7 @@ class AttemptRow:
     """One execution of a trial. Times are seconds since 1970; `ended_at` and `end` are None while
     it runs. `model_path`: its saved network, relative to the project's folder of networks, with the
     size in bytes and the SHA-256 that the file must have (None in rows of earlier versions).
+    `host`, `node`: the machine and the cluster's node that trained it; None on its loop's machine.
 
     `damage`: what cannot be read of its row. Such a value is None, or 0 or empty where the type
     does not allow None."""
@@ -61,6 +62,8 @@ class AttemptRow:
     model_bytes: int | None
     model_sha256: str | None
     resumed_epoch: int | None
+    host: str | None = None
+    node: str | None = None
     damage: tuple[str, ...] = ()
 
     @property
@@ -330,6 +333,8 @@ _ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
     "model_bytes": whole,
     "model_sha256": text,
     "resumed_epoch": whole,
+    "host": text,
+    "node": text,
 }
 
 

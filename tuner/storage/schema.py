@@ -148,6 +148,9 @@ attempts = sa.Table(
     sa.Column("model_sha256", sa.String(64), nullable=True),
     # The epochs that came from an earlier attempt's checkpoint; 0 if it began with the first.
     sa.Column("resumed_epoch", sa.Integer, nullable=True),
+    # Where it was trained: NULL on the machine of its loop, else a machine and a cluster's node.
+    sa.Column("host", sa.String(256), nullable=True),
+    sa.Column("node", sa.String(64), nullable=True),
     sa.PrimaryKeyConstraint("study_uuid", "trial_id", "attempt", name="tuner_attempts_key"),
 )
 
@@ -286,7 +289,7 @@ trial_params = sa.table(
 # Revisions of the tables
 
 VERSION_TABLE = "tuner_alembic_version"
-HEAD = "0005"
+HEAD = "0006"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISIONS = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
 _LOCK_KEY = 7310541

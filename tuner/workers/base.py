@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from tuner.study.messages import Failed, Message, Reply, Tell, TrialRequest, WorkerSetup
 
@@ -74,6 +74,13 @@ class Session(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Where a worker's trials are trained: the machine's name, and the node's id in its cluster."""
+
+    host: str
+    node: str
+
+
 class Workers(Protocol):
     """A number of workers, numbered from 0, each of which trains one trial at a time. A worker is
     free until it is given a trial, and again once that trial has ended: with Failed, Lost, a
@@ -92,6 +99,10 @@ class Workers(Protocol):
     def takes(self, worker: int) -> bool:
         """Whether a free worker may be given a trial now. It may not while its process starts, or
         while the process should be replaced once the other trials in it have ended."""
+        ...
+
+    def place(self, worker: int) -> Place | None:
+        """Where a worker that takes a trial runs; None on this machine."""
         ...
 
     def submit(self, worker: int, request: TrialRequest) -> None:
@@ -126,7 +137,7 @@ class Workers(Protocol):
 
 
 class BackEnd(Protocol):
-    """A module that makes workers of one kind."""
+    """A module that makes workers of one kind, or an object where they need more to be known."""
 
     def warm(self, entry: EntryPoint, log: Path | None = None) -> None:
         """Begin with what takes long, importing `entry.preload`, while the caller does something
@@ -158,6 +169,8 @@ class BackEnd(Protocol):
         ...
 
 
-def back_end(name: str = "local") -> BackEnd:
-    """The back end of that name in `BACK_ENDS`."""
-    return cast(BackEnd, importlib.import_module(BACK_ENDS[name]))
+def back_end(chosen: str | BackEnd = "local") -> BackEnd:
+    """The back end of that name in `BACK_ENDS`, or the one that is given."""
+    if isinstance(chosen, str):
+        return cast(BackEnd, importlib.import_module(BACK_ENDS[chosen]))
+    return chosen

@@ -261,6 +261,9 @@ class LocalWorkers:
         process = self._of(worker)
         return process.opened and not self._is_outgrown(process)
 
+    def place(self, worker: int) -> None:
+        return None
+
     def submit(self, worker: int, request: TrialRequest) -> None:
         self._lost.pop(worker, None)  # of an earlier trial, which has ended all the same
         process = self._of(worker)
