@@ -107,7 +107,7 @@ def values_of(container: Resource) -> dict[str, Any]:
 
 
 def test_secrets_are_named_and_never_written() -> None:
-    example = [line for line in lines_of(FOLDER / "tuner.env.example")]
+    example = lines_of(FOLDER / "tuner.env.example")
     known = {"tuner": {line.partition("=")[0] for line in example}}
     known |= {"tuner-page": {"token", "users.json"}, "tuner-ray": {"token"}}
     named = 0

@@ -115,7 +115,7 @@ def test_the_page_asks_for_a_login_and_shows_prometheus_its_figures(
     page.wait_until_ready()
     assert page.succeeds("livenessProbe")
     for token in ("", "another-token-of-that-length"):
-        with pytest.raises(urllib.error.HTTPError, match="401|403"):
+        with pytest.raises(urllib.error.HTTPError, match=r"401|403"):
             page.read("/metrics", "page", token)
     assert "tuner_trial_slots" in page.read("/metrics", "page", TOKEN)
     assert page.stop() == 0, page.printed
