@@ -128,7 +128,8 @@ class RayActor:
         self._log = worker_log(name, number)
         self._ours, self._theirs = multiprocessing.Pipe(duplex=False)
         self._workers: LocalWorkers | None = None
-        self._turn, self._latest, self._waking = threading.Lock(), 0, threading.Lock()
+        self._turn, self._waking = threading.Lock(), threading.Lock()
+        self._latest: float = 0
         self._done, self._outbox = 0, _Outbox()
         self._turns: dict[int, int] = {}
         self._held: dict[int, Submit] = {}

@@ -127,7 +127,7 @@ class _Remote:
     calls: int = 0
     waiting: int = 0
     received: int = 0
-    state: State = State()
+    state: State = field(default_factory=State)
     place: Place | None = None
     busy: set[int] = field(default_factory=set)
     turns: dict[int, int] = field(default_factory=dict)
@@ -234,7 +234,7 @@ class RayWorkers:
         self._call(remote)
 
     def _call(self, remote: _Remote) -> None:
-        """Send the orders, and have the actor say what comes. It ends the wait of an earlier call."""
+        """Send the orders, and have the actor say what comes. An earlier call waits no longer."""
         remote.calls += 1
         call = Call(
             number=remote.calls,
