@@ -236,7 +236,7 @@ def ray_login() -> RayLogin:
         source = str(token_file)
         with suppress(OSError, UnicodeError):
             token = token_file.read_text(encoding="utf-8").strip()
-    logs.remember_values([token])
+    secret_masking.remember_values([token])
     return RayLogin(
         address=env("RAY_ADDRESS") or "",
         folder=Path(env("RAY_TMPDIR") or env("TMPDIR") or "/tmp") / "ray",
@@ -252,7 +252,6 @@ def ray_environment(token: str | None) -> Iterator[None]:
     """Inside, Ray in this process uses this token, None for none, and sends no statistics of its
     use. Ray reads all that from the environment alone."""
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    wanted["RAY_BACKEND_LOG_LEVEL"] = os.environ.get("RAY_BACKEND_LOG_LEVEL", "error")
     wanted["RAY_AUTH_MODE"] = "disabled" if token is None else "token"
     if token is not None:
         wanted["RAY_AUTH_TOKEN"] = token

@@ -17,7 +17,9 @@ from tuner.values import shown
 # A few seconds: an address that swallows packets answers nothing at all.
 _ANSWER_S = 4.0
 _PLACES = "ray, ray://HOST:10001 or HOST:6379"
-_ADDRESS = re.compile(r"(?P<client>ray://)?(?P<host>[^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(
+    r"(?P<client>ray://)?(?P<host>[^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
+)
 # What each kind of server answers without having been given anything.
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 _HEAD_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
@@ -122,7 +124,10 @@ def _nobody(address: RayAddress) -> str:
 def _other_port(address: RayAddress) -> str:
     if address.is_client:
         return (
-            f"{address.server} is no port of Ray Client, which is 10001 by default: use "
-            "ray://HOST:10001"
+            f"what answers at {address.server} is not Ray Client, whose port is 10001 by default: "
+            "use ray://HOST:PORT of it"
         )
-    return f"{address.server} is not the port of a head of Ray, which is 6379 by default"
+    return (
+        f"what answers at {address.server} is not the head of a Ray cluster, whose port is 6379 by "
+        "default; the port of Ray Client is used by ray://HOST:PORT"
+    )

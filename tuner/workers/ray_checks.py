@@ -18,6 +18,8 @@ PACKAGES = ("tuner", "ray", "tensorflow", "keras", "numpy")
 # How long the nodes have to answer: a node starts a Python process for it.
 _ANSWER_S = 60.0
 _MISSING = "none"
+# So many nodes at most are named in a message.
+_MOST_NODES = 5
 _CONTENT = b"written by tuner to see which machines share this folder"
 _CANNOT_REACH = (
     "does not reach the networks and checkpoints in {}: set TUNER_CHECKPOINTS to a folder that all "
@@ -42,9 +44,13 @@ class Node:
 
     @property
     def room_text(self) -> str:
-        """ "vm (10.0.0.2) has 4 CPUs, 1 GPUs"."""
-        has = [f"{self.room.get(name, 0.0):g} {name}s" for name in ("CPU", "GPU")]
-        return f"{self} has {', '.join(has)}"
+        """ "vm (10.0.0.2) has 4 CPUs, 0 GPUs"."""
+        return f"{self} has {_amounts(self.room.get('CPU', 0.0), self.room.get('GPU', 0.0))}"
+
+
+def _amounts(cpus: float, gpus: float) -> str:
+    """ "1 CPU, 2 GPUs"."""
+    return f"{cpus:g} CPU{'' if cpus == 1 else 's'}, {gpus:g} GPU{'' if gpus == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -91,29 +97,35 @@ def checked_nodes(
         expected = Expected(own_versions(), artifacts, written)
         problems = _node_problems(nodes, expected, folder)
         if problems:
-            raise WorkerError("; ".join(f"node {node}: {text}" for node, text in problems.items()))
+            raise WorkerError(_in_a_line(problems))
         yield expected
     finally:
         if artifacts is not None:
             artifacts.sweep(folder)
 
 
-def _node_problems(nodes: Sequence[Node], expected: Expected, folder: str) -> dict[Node, str]:
-    """What is wrong with each node that may not train, in a line. All are asked at once."""
+def _node_problems(nodes: Sequence[Node], expected: Expected, folder: str) -> list[str]:
+    """What is wrong with the nodes that may not train, a line each. All are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(_make_question())
-    asked = {}
-    for node in nodes:
-        strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        sent = pickle.dumps((expected, f"{folder}/{node.id}"))
-        asked[node] = task.options(scheduling_strategy=strategy).remote(
-            PACKAGES, dict(expected.versions), sent
-        )
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_ANSWER_S)
-    problems = {node: _read_answer(answer, expected) for node, answer in asked.items()}
-    return {node: problem for node, problem in problems.items() if problem}
+    answers = [
+        task.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
+        ).remote(PACKAGES, dict(expected.versions), pickle.dumps((expected, f"{folder}/{node.id}")))
+        for node in nodes
+    ]
+    ray.wait(answers, num_returns=len(answers), timeout=_ANSWER_S)
+    problems = [_read_answer(answer, expected) for answer in answers]
+    return [
+        f"node {node}: {problem}" for node, problem in zip(nodes, problems, strict=True) if problem
+    ]
+
+
+def _in_a_line(texts: Sequence[str]) -> str:
+    others = len(texts) - _MOST_NODES
+    return "; ".join(texts[:_MOST_NODES]) + (f"; and {others} more nodes" if others > 0 else "")
 
 
 def _read_answer(answer: Any, expected: Expected) -> str:
@@ -179,8 +191,8 @@ def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[Node]:
     fitting = [node for node in nodes if node.has_room(trial_cpus, trial_gpus)]
     if not fitting:
         raise WorkerError(
-            f"no node of the cluster has room for a worker with {trial_cpus:g} CPUs and "
-            f"{trial_gpus:g} GPUs: {'; '.join(node.room_text for node in nodes)}"
+            f"no node of the cluster has room for a worker, which takes "
+            f"{_amounts(trial_cpus, trial_gpus)}: {_in_a_line([node.room_text for node in nodes])}"
         )
     return fitting
 

@@ -15,7 +15,7 @@ from typing import Any
 from tuner.errors import WorkerError
 from tuner.settings import RayLogin, ray_environment, ray_login
 from tuner.study.artifacts import Artifacts
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.workers.ray_address import RayAddress, check_cluster, find_address
 from tuner.workers.ray_checks import checked_nodes, describe_differences, own_versions
 from tuner.workers.ray_workers import RayBackEnd
@@ -44,9 +44,11 @@ def open_cluster(
     each."""
     login = ray_login()
     address = find_address(on, login)
-    with _connected(address, login, tell, warn):
-        with checked_nodes(trial_cpus, trial_gpus, artifacts):
-            yield RayBackEnd(trial_cpus, trial_gpus)
+    with (
+        _connected(address, login, tell, warn),
+        checked_nodes(trial_cpus, trial_gpus, artifacts),
+    ):
+        yield RayBackEnd(trial_cpus, trial_gpus)
 
 
 @contextmanager
