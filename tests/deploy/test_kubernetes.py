@@ -33,16 +33,14 @@ def applied_alone() -> dict[str, Resource]:
 
 
 def everything() -> list[tuple[str, Resource]]:
-    """Each resource of each file, and of each choice of components."""
-    choices = [()] + [
-        chosen for count in (1, 2, 3) for chosen in itertools.combinations(COMPONENTS, count)
-    ]
-    made = [
-        (f"{' '.join(chosen)} {name}".strip(), resource)
-        for chosen in choices
-        for name, resource in kustomize(*chosen).items()
-    ]
-    return [*applied_alone().items(), *made]
+    """Each resource of each file, and what each choice of components makes of it."""
+    made = list(applied_alone().items())
+    for count in range(len(COMPONENTS) + 1):
+        for chosen in itertools.combinations(COMPONENTS, count):
+            for name, resource in kustomize(*chosen).items():
+                if all(resource != other for _, other in made):
+                    made.append((f"{' '.join(chosen)} {name}", resource))
+    return made
 
 
 EVERYTHING = everything()
@@ -68,7 +66,7 @@ def test_core_kinds_are_valid(version: str) -> None:
         except kubernetes_validate.ValidationError as error:
             pytest.fail(f"{name}: {error.message} at {list(error.absolute_path)}")
         checked += 1
-    assert checked > 40
+    assert checked > 15
 
 
 def test_an_unknown_field_is_found() -> None:
@@ -99,7 +97,7 @@ def test_pods_have_no_rights() -> None:
         assert {"HOME": "/data"}.items() <= values_of(container).items()
         assert "limits" in container["resources"]
         found += 1
-    assert found > 10
+    assert found > 5
 
 
 def values_of(container: Resource) -> dict[str, Any]:
