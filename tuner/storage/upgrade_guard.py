@@ -1,7 +1,6 @@
 """Old and new versions of tuner on one database: what keeps them apart."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -50,8 +49,9 @@ def _processes_at_work(connection: sa.Connection) -> Iterator[str]:
         if not present.has_table(table):
             continue
         columns = {column["name"] for column in present.get_columns(table)}
-        process = sa.column("process") if "process" in columns else sa.null().label("process")
-        wanted: sa.Select[Any] = sa.select(sa.column("host"), sa.column("pid"), process)
+        own = sa.column("process", sa.String)
+        process = own if "process" in columns else sa.literal(None, sa.String).label("process")
+        wanted = sa.select(sa.column("host", sa.String), sa.column("pid", sa.Integer), process)
         query = wanted.select_from(sa.table(table))
         for row in connection.execute(query.where(sa.column("expires_at") > clock)).all():
             if not is_process_dead(row.process):
