@@ -123,7 +123,8 @@ def _postgres() -> str:
     server, entrypoint = _server(), _HERE / "postgres_entrypoint.sh"
     return f"""
     FROM python:3.11-slim-local
-    RUN (id postgres || useradd --system postgres) && install -d -o postgres -g postgres -m 3777 /run/postgresql
+    RUN (id postgres || useradd --system postgres) \\
+     && install -d -o postgres -g postgres -m 3777 /run/postgresql
     ENV PATH={server}/bin:{_PATHS} PGDATA=/var/lib/postgresql/18/docker
     ENTRYPOINT ["sh", "{entrypoint}"]
     CMD ["postgres"]

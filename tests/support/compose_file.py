@@ -1,20 +1,31 @@
-"""Reads docker-compose.yml as `docker compose` does, as far as ours uses it. A key that is not known
-here is an error: nothing in the file goes unread."""
+"""Reads docker-compose.yml as `docker compose` does, as far as ours uses it. A key that is not
+known here is an error: nothing in the file goes unread."""
 
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 # Read, and left to Docker: what they say cannot be shown without it.
-_FOR_DOCKER = {"logging", "cpus", "mem_limit", "shm_size", "security_opt", "cap_drop"}
-_READ = {"image", "build", "entrypoint", "command", "environment", "volumes", "tmpfs", "ports"}
+_FOR_DOCKER = {"logging", "mem_limit", "shm_size", "cap_drop"}
+_READ = {
+    "image",
+    "cpus",
+    "security_opt",
+    "build",
+    "entrypoint",
+    "command",
+    "environment",
+    "volumes",
+    "tmpfs",
+    "ports",
+}
 _READ |= {"healthcheck", "depends_on", "restart", "init", "read_only", "stop_grace_period"}
 _READ |= {"profiles"}
+_HEALTH = {"test", "interval", "timeout", "retries", "start_period", "disable"}
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?:(:?[-?+])([^}]*))?\}|\$(\w+)")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 CONDITIONS = ("service_started", "service_healthy")
@@ -74,6 +85,7 @@ class Service:
     no_new_privileges: bool
     stop_grace_s: float
     profiles: tuple[str, ...]
+    cpus: float | None
 
 
 @dataclass(frozen=True)
@@ -170,6 +182,7 @@ def _service(name: str, values: Mapping[str, Any], variables: Mapping[str, str])
         no_new_privileges="no-new-privileges:true" in values.get("security_opt", []),
         stop_grace_s=_seconds(values.get("stop_grace_period", "10s")),
         profiles=tuple(values.get("profiles", [])),
+        cpus=float(values["cpus"]) if "cpus" in values else None,
     )
 
 
@@ -213,7 +226,7 @@ def _restarts(name: str, policy: str) -> bool:
 
 
 def _health(values: Mapping[str, Any]) -> HealthCheck | None:
-    _check_keys("healthcheck", set(values), {"test", "interval", "timeout", "retries", "disable"} | {"start_period"})
+    _check_keys("healthcheck", set(values), _HEALTH)
     if "test" not in values:
         return None
     test = tuple(values["test"])
@@ -228,7 +241,3 @@ def _seconds(text: str) -> float:
     if not (match := re.fullmatch(r"(\d+)([smh])", text)):
         raise ComposeError(f"no time: {text}")
     return int(match[1]) * _UNITS[match[2]]
-
-
-def project_file(folder: Path, name: str) -> str:
-    return (folder / name).read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ def mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "
 
 def enter(process: int, kind: str) -> None:
     """The namespace of another process becomes this one's."""
-    with open(f"/proc/{process}/ns/{kind}") as namespace:
+    with Path(f"/proc/{process}/ns/{kind}").open() as namespace:
         call("setns", namespace.fileno(), 0)
 
 
@@ -110,6 +110,8 @@ def run_inside(order: dict[str, Any], root: Path) -> None:
     mount("proc", root / "proc", "proc")
     os.chroot(root)
     os.chdir(order["folder"])
+    if order["cores"]:
+        os.sched_setaffinity(0, order["cores"])
     if order["init"]:
         start_behind_init()
     os.setgroups([])

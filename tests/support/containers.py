@@ -5,7 +5,7 @@ What is as in Docker: each line is run as it stands, by its user, on a root that
 with its environment alone, its volumes, its address, the names of the others, its limits on time;
 health checks run inside; who ends is started again if its policy says so. What is not: the base
 images. In place of `python` there is this machine with its Python, in place of `postgres` the
-PostgreSQL of a package from PyPI (base_images.py). Limits of cores and memory are not set.
+PostgreSQL of a package from PyPI (base_images.py). Limits of memory are not set.
 """
 
 import contextlib
@@ -20,20 +20,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import base_images
 from compose_file import ComposeFile, HealthCheck, Service, Volume
 from container_process import enter
-from docker_file import Stage, Step, allowed_by, read_dockerfile
+from docker_file import Step, allowed_by, read_dockerfile
 from pump import pump
 
 _PROCESS = Path(__file__).with_name("container_process.py")
 _NETWORK = "172.28.0"
-# How the address 127.0.0.1 of a project, and its own on the network, are reached from outside.
+# The address of this machine that others on the network reach.
 GATEWAY = f"{_NETWORK}.1"
+# Tests share their cores with others.
+_PATIENCE_S = 180.0
 Answer = TypeVar("Answer")
 
 
@@ -175,7 +177,7 @@ class Project:
             (option,) = step.options
             folder = built[option.removeprefix("--from=")][-1]
         else:
-            folder = str(self._context())
+            folder = str(self._context)
         lines = []
         for source in sources:
             place = f"/run/source/{source.lstrip('/')}"
@@ -183,7 +185,7 @@ class Project:
             lines.append(f"{one}/. {target}" if len(sources) == 1 else f"{one} {target}")
         return "\n".join(lines), [(folder, "/run/source", False)]
 
-    @functools.cache  # noqa: B019: it ends with the test
+    @functools.cached_property
     def _context(self) -> Path:
         """What `docker build` sends: the files that .dockerignore lets in."""
         ignored = (self.repository / ".dockerignore").read_text()
@@ -227,6 +229,7 @@ class Project:
             "user": 0,
             "group": 0,
             "no_new_privileges": False,
+            "cores": None,
         }
 
     # Running
@@ -254,7 +257,7 @@ class Project:
     def wait_healthy(self, container: Container) -> None:
         check = container.service.health or container.image.health
         assert check is not None, f"{container.service.name} has no health check to wait for"
-        deadline = time.monotonic() + min(check.patience_s, 60.0)
+        deadline = time.monotonic() + max(check.patience_s, _PATIENCE_S)
         while not container.is_healthy():
             words = f"{container.service.name} is not healthy"
             assert not container.has_ended, f"{words}: it has ended\n{container.printed}"
@@ -263,7 +266,9 @@ class Project:
 
     def of(self, name: str) -> list[Container]:
         """The containers of a service that run."""
-        return [each for each in self.containers if each.service.name == name and not each.has_ended]
+        return [
+            each for each in self.containers if each.service.name == name and not each.has_ended
+        ]
 
     def start(self, service: Service, words: Sequence[str] = ()) -> Container:
         """One more container of a service. `words`: in place of its command."""
@@ -286,6 +291,7 @@ class Project:
             "no_new_privileges": service.no_new_privileges,
             "environment": {**image.environment, **service.environment},
             "folder": image.folder,
+            "cores": self._cores(service, number),
             "words": [*entrypoint, *(words or command)],
         }
         log = self.folder / "logs" / f"{own}.txt"
@@ -334,9 +340,19 @@ class Project:
             self._images[service.image] = self.build(text, "base")
         return self._images[service.image]
 
+    @staticmethod
+    def _cores(service: Service, number: int) -> list[int] | None:
+        """A limit of so many cores, as some of this machine's."""
+        usable = sorted(os.sched_getaffinity(0))
+        if service.cpus is None:
+            return None
+        return [usable[(number + each) % len(usable)] for each in range(max(1, int(service.cpus)))]
+
     def _binds(self, service: Service, image: Image) -> Iterator[tuple[str, str, bool]]:
         for volume in service.volumes:
-            source = self._volume(volume, image) if volume.is_named else self.repository / volume.source
+            source = (
+                self._volume(volume, image) if volume.is_named else self.repository / volume.source
+            )
             assert source.exists(), f"{service.name}: there is no {source}"
             yield str(source), volume.target, volume.writable
 
@@ -361,7 +377,10 @@ class Project:
         return str(file), "/etc/hosts", False
 
     def _write_hosts(self) -> None:
-        lines = [f"{each.address} {each.service.name} {each.order['hostname']}" for each in self.containers]
+        lines = [
+            f"{each.address} {each.service.name} {each.order['hostname']}"
+            for each in self.containers
+        ]
         text = "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
         (self.folder / "hosts").write_text(text)
 

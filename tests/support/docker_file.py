@@ -8,7 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_KNOWN = ("ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD")
+_KNOWN = (
+    "ARG",
+    "FROM",
+    "WORKDIR",
+    "COPY",
+    "RUN",
+    "ENV",
+    "USER",
+    "HEALTHCHECK",
+    "ENTRYPOINT",
+    "CMD",
+)
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
