@@ -133,3 +133,8 @@ def _postgres() -> str:
 
 # The Dockerfile of what stands in for an image.
 STAND_INS: Mapping[str, str] = {"postgres:18": _postgres()}
+
+
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's programs."""
+    return _server() / "bin"
