@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 TRIALS = 8
 STUDY = f"study create first --data digits --network mlp --trials {TRIALS}"
-RUNNING = """select distinct host from tuner_attempts join tuner_loops using (study_uuid, loop_id)
-             where ended_at is null"""
+RUNNING = """select distinct tuner_loops.host from tuner_attempts
+             join tuner_loops using (study_uuid, loop_id) where ended_at is null"""
 ENDED = "select count(*) from trials where state in ('COMPLETE', 'PRUNED')"
 RUNS = "/api/2.0/mlflow/runs/search"
 EXPERIMENT = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=first"

@@ -82,6 +82,7 @@ class Container:
         inside = ["sh", "-c", 'cd "$0" && exec "$@"', self.order["folder"]]
         return subprocess.run(
             [*enter.split(), f"--setuid={user}", f"--setgid={group}", "--", *inside, *words],
+            cwd="/",
             env=self.order["environment"],
             capture_output=True,
             text=True,
