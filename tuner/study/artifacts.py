@@ -8,15 +8,16 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, ArtifactsUnavailable
 from tuner.settings import Settings
 
 # What `put` stores: bytes, a copy of a file, or what a function writes to the path it is given.
@@ -222,16 +223,37 @@ class FolderArtifacts:
 
 def open_artifacts(settings: Settings) -> Artifacts:
     """The project's store of networks and checkpoints."""
-    return artifacts_at(settings.artifacts_url or str(settings.checkpoints.absolute()))
+    return artifacts_at(settings.artifacts_place)
 
 
-def artifacts_at(place: str) -> Artifacts:
+def artifacts_at(place: str | Path) -> Artifacts:
     """The store whose `str` says that it is there: a folder, or a URL."""
-    if "://" not in place:
+    if isinstance(place, Path) or "://" not in place:
         return FolderArtifacts(Path(place))
     from tuner.study.remote_artifacts import RemoteArtifacts
 
     return RemoteArtifacts(place)
+
+
+Result = TypeVar("Result")
+# A store that cannot be reached is asked again for so long, where much depends on it. In the end
+# the pauses are of _LONGEST_PAUSE_S.
+_PATIENCE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """What the action returns. It is tried again for a while where the store does not answer.
+    Raises what the action raises."""
+    deadline, pause_s = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return action()
+        except ArtifactsUnavailable as error:
+            if not error.may_pass or time.monotonic() + pause_s > deadline:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def check_store(artifacts: Artifacts) -> None:

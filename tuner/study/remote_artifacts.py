@@ -7,7 +7,6 @@ the files of the store's client, such as ~/.aws.
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -38,9 +37,6 @@ from tuner.study.remote_folders import RemoteFolder
 from tuner.system.store_urls import SCHEMES
 from tuner.system.temporary_folders import OwnFolder
 
-# A store that cannot be reached is asked again for so long before a put fails.
-_PATIENCE_S = 30.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _DELETIONS_AT_ONCE = 16
 # What makes a part of a name a pattern.
 _WILD = set("*?[")
@@ -74,7 +70,7 @@ class RemoteArtifacts:
     def _upload(self, name: str, file: Path, checksum: bool) -> Artifact:
         stored = measure(name, file) if checksum else Artifact(name, file.stat().st_size)
         with _one_line(self._place(name)):
-            _patiently(lambda: self._files().put_file(str(file), self._key(name)))
+            self._files().put_file(str(file), self._key(name))
         return stored
 
     def get(self, artifact: Artifact) -> Path:
@@ -204,22 +200,7 @@ def _one_line(place: str) -> Iterator[None]:
     except TunerError:
         raise
     except Exception as error:
-        raise ArtifactsUnavailable(f"{place}: {_reason(error)}") from error
-
-
-def _patiently(upload: Callable[[], object]) -> None:
-    """Again and again for a while, where the store cannot be reached."""
-    deadline, pause_s = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
-    while True:
-        try:
-            upload()
-        except Exception as error:
-            if not _may_pass(error) or time.monotonic() + pause_s > deadline:
-                raise
-        else:
-            return
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        raise ArtifactsUnavailable(f"{place}: {_reason(error)}", _may_pass(error)) from error
 
 
 # Errors of botocore, by name: it may not be installed.
