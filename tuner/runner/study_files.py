@@ -21,7 +21,9 @@ from tuner.study.artifacts import (
     CHECKPOINT_PATTERNS,
     OWN_FOLDERS,
     Artifacts,
+    artifacts_at,
     network_name,
+    open_artifacts,
     trial_prefix,
 )
 from tuner.study.messages import Checkpoints
@@ -61,6 +63,14 @@ def mark_owner(artifacts: Artifacts, study_uuid: str, database_uuid: str) -> Non
     with suppress(OSError):
         if not artifacts.exists(name):
             artifacts.put(name, database_uuid.encode())
+
+
+def sweep_study(settings: Settings, study_uuid: str, patterns: Sequence[str] = ()) -> None:
+    """Delete a study's files, as `Artifacts.sweep` does: in the store, and its logs and locks on
+    this machine where the store is elsewhere."""
+    here = artifacts_at(settings.checkpoints.absolute())
+    for artifacts in dict.fromkeys((open_artifacts(settings), here)):
+        artifacts.sweep(study_uuid, patterns)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,14 @@ class Artifact:
     sha256: str | None = None
 
 
+class StoredFile(NamedTuple):
+    """What the store says of a file. `size` in bytes; `written_at`: seconds since 1970."""
+
+    name: str
+    size: int
+    written_at: float
+
+
 def measure(name: str, file: Path) -> Artifact:
     """The file as it is now, under that name. Raises OSError."""
     with file.open("rb") as content:
@@ -114,7 +122,16 @@ class Artifacts(Protocol):
         ...
 
     def names(self, pattern: str) -> list[str]:
-        """The names that match a shell pattern, in order; its `*` stops at a slash."""
+        """The names of files and folders that match a shell pattern, in order; its `*` stops at a
+        slash, `**` stands for any folders."""
+        ...
+
+    def files(self, pattern: str) -> list[StoredFile]:
+        """The files whose names match, in order."""
+        ...
+
+    def facts(self, name: str) -> StoredFile | None:
+        """What the store says of the file of that name; None where there is none."""
         ...
 
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
@@ -199,6 +216,20 @@ class FolderArtifacts:
 
     def names(self, pattern: str) -> list[str]:
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.glob(pattern))
+
+    def files(self, pattern: str) -> list[StoredFile]:
+        files = []
+        for name in self.names(pattern):
+            with suppress(ArtifactError, OSError):  # leads out of the store, or was just removed
+                files.append(self.facts(name))
+        return [file for file in files if file is not None]
+
+    def facts(self, name: str) -> StoredFile | None:
+        file = self._locate(name)
+        if not file.is_file():
+            return None
+        status = file.stat()
+        return StoredFile(name, status.st_size, status.st_mtime)
 
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
         if not os.path.lexists(self.root / prefix):
