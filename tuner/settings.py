@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from tuner.system import logs
+from tuner.system import secret_masking
 from tuner.system.locations import database_folder, local_path, mlflow_url
 from tuner.system.start_up import is_current_folder, ordered_path
 from tuner.system.store_urls import check_store_url
@@ -123,10 +123,12 @@ class Settings:
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""
     env = os.environ
-    logs.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
-    logs.remember_values(env.get(name) for name in _PASSWORDS)
+    secret_masking.remember(
+        storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name))
+    )
+    secret_masking.remember_values(env.get(name) for name in _PASSWORDS)
     for address in notify_addresses():
-        logs.remember_address(address)
+        secret_masking.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     folder, artifacts_url = _artifact_places(env.get("TUNER_CHECKPOINTS"))
     return Settings(
