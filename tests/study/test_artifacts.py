@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import S3Server, surroundings
+from s3_server import S3Server
 
 from tuner.errors import ArtifactError
 from tuner.settings import load_settings
@@ -41,7 +41,7 @@ def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Artifa
         yield FolderArtifacts(tmp_path / "store")
         return
     s3 = request.getfixturevalue("s3")
-    with surroundings({**s3.environment, "HOME": str(tmp_path)}):
+    with s3.machine(tmp_path / "home"):
         yield artifacts_at(s3.url(request.node.name))
 
 

@@ -5,6 +5,9 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+
+from tuner.study import remote_artifacts
 
 BUCKET = "team-bucket"
 
@@ -41,6 +44,14 @@ class S3Server:
 
     def stop(self) -> None:
         self._server.stop()
+
+    @contextmanager
+    def machine(self, home: Path) -> Iterator[None]:
+        """Inside, this process is one on a machine that reaches the server. `home`: where it keeps
+        its copies."""
+        remote_artifacts._open_client.cache_clear()  # of another server
+        with surroundings({**self.environment, "HOME": str(home)}):
+            yield
 
     def _create_bucket(self) -> None:
         import s3fs
