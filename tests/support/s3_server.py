@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,14 @@ class S3Server:
             self.port = int(free.getsockname()[1])
         self.start()
         self._create_bucket()
+
+    def start_later(self, after_s: float) -> None:
+        self._later = threading.Timer(after_s, self.start)
+        self._later.start()
+
+    def settle(self) -> None:
+        """Wait until it has started, where it starts later."""
+        self._later.join()
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -237,7 +237,12 @@ def _one_line(place: str) -> Iterator[None]:
     except TunerError:
         raise
     except Exception as error:
-        raise ArtifactsUnavailable(f"{place}: {_reason(error)}", _may_pass(error)) from error
+        reason = _reason_of_store(error)
+        if reason is not None:  # whatever the file
+            scheme, _, path = place.partition("://")
+            place = f"{scheme}://{path.partition('/')[0]}"
+        message = f"{place}: {reason or first_line(error)}"
+        raise ArtifactsUnavailable(message, _may_pass(error)) from error
 
 
 # Errors of botocore, by name: it may not be installed.
@@ -258,7 +263,8 @@ def _may_pass(error: BaseException) -> bool:
     return not is_lasting and not _is_a(error, _NO_CREDENTIALS)
 
 
-def _reason(error: BaseException) -> str:
+def _reason_of_store(error: BaseException) -> str | None:
+    """Why no file of the store can be used; None for an error that may be that of one file."""
     if _is_of_bucket(error):
         return "there is no such bucket"
     if isinstance(error, PermissionError):
@@ -271,7 +277,7 @@ def _reason(error: BaseException) -> str:
     if _is_a(error, _NOT_REACHED) or isinstance(error, ConnectionError | TimeoutError):
         server = re.search(r"https?://[^/\"']+", str(error))
         return f"the store cannot be reached{f' at {server[0]}' if server else ''}"
-    return first_line(error)
+    return None
 
 
 def _text(error: BaseException) -> str:
