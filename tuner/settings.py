@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from tuner.system import logs
+from tuner.system import secret_masking
 from tuner.system.locations import database_folder, mlflow_url
 from tuner.system.start_up import is_current_folder, ordered_path
 
@@ -105,10 +105,12 @@ class Settings:
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""
     env = os.environ
-    logs.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
-    logs.remember_values(env.get(name) for name in _PASSWORDS)
+    secret_masking.remember(
+        storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name))
+    )
+    secret_masking.remember_values(env.get(name) for name in _PASSWORDS)
     for address in notify_addresses():
-        logs.remember_address(address)
+        secret_masking.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
         storage=storage,
@@ -209,6 +211,60 @@ def _mlflow_credentials() -> Mapping[str, str]:
     with suppress(OSError, configparser.Error, UnicodeError):
         parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
     return parser["mlflow"] if parser.has_section("mlflow") else {}
+
+
+@dataclass(frozen=True, repr=False)
+class RayLogin:
+    """What Ray's own variables say. `address`: "" if unset. `folder`: where Ray keeps what runs on
+    this machine. `token`: None where there is none; `source`: where it stands; `token_file`: where
+    Ray looks for it by default. `uses_tls`: whether connections are encrypted."""
+
+    address: str
+    folder: Path
+    token: str | None
+    source: str
+    token_file: Path
+    uses_tls: bool
+
+
+def ray_login() -> RayLogin:
+    """Read RAY_ADDRESS, RAY_TMPDIR, TMPDIR, RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH and RAY_USE_TLS."""
+    env = os.environ.get
+    token_file = Path(env("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    token, source = (env("RAY_AUTH_TOKEN") or "").strip(), "RAY_AUTH_TOKEN"
+    if not token:
+        source = str(token_file)
+        with suppress(OSError, UnicodeError):
+            token = token_file.read_text(encoding="utf-8").strip()
+    secret_masking.remember_values([token])
+    return RayLogin(
+        address=env("RAY_ADDRESS") or "",
+        folder=Path(env("RAY_TMPDIR") or env("TMPDIR") or "/tmp") / "ray",
+        token=token or None,
+        source=source,
+        token_file=token_file,
+        uses_tls=(env("RAY_USE_TLS") or "").lower() in ("1", "true"),
+    )
+
+
+@contextmanager
+def ray_environment(token: str | None) -> Iterator[None]:
+    """Inside, Ray in this process uses this token, None for none, and sends no statistics of its
+    use. Ray reads all that from the environment alone."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    wanted["RAY_AUTH_MODE"] = "disabled" if token is None else "token"
+    if token is not None:
+        wanted["RAY_AUTH_TOKEN"] = token
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.

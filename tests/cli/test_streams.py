@@ -12,7 +12,9 @@ from fork_server import run_command
 from tuner.cli.live_display import Display
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
-from tuner.system.logs import MaskedStream, last_line, output_to
+from tuner.system.logs import last_line
+from tuner.system.redirecting import output_to
+from tuner.system.secret_masking import MaskedStream
 
 TUNER = [sys.executable, "-c", "from tuner.__main__ import main; main()"]
 
@@ -161,7 +163,7 @@ def test_a_search_goes_on_where_a_terminal_closes(
 PRINTS = """
 import os, sys
 from pathlib import Path
-from tuner.system.logs import output_to
+from tuner.system.redirecting import output_to
 with output_to(Path("folder/workers.log")):
     print("a network's own")
     os.write(1, b"native\\n")

@@ -33,7 +33,7 @@ from tuner.preparation.preparation import Preparation
 from tuner.search_space.parameters import NETWORKS
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec
-from tuner.system.logs import output_to
+from tuner.system.redirecting import output_to
 from tuner.training.ops.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.tensorflow

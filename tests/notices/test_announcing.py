@@ -16,7 +16,7 @@ from tuner.errors import NoticeError, UsageError
 from tuner.notices import Announcement, Announcer, NoticeKind, announcer, check_addresses
 from tuner.notices.receivers import FORMATS, TIMEOUT_S, make_receiver
 from tuner.notices.telling import CLOSE_S, Later
-from tuner.system import logs
+from tuner.system import secret_masking
 
 SECRET = "Zq9pa55"
 
@@ -172,11 +172,11 @@ def test_the_address_is_in_no_log_of_any_library(
     assert "Authorization" in target.requests[0][1]
     assert "httpx" in {record.name for record in caplog.records}
     assert SECRET not in caplog.text
-    assert SECRET not in logs.without_secrets(f"{url} and {SECRET}2")
+    assert SECRET not in secret_masking.without_secrets(f"{url} and {SECRET}2")
 
 
 def test_a_password_in_an_error_is_not_sent(target: WebTarget) -> None:
-    logs.remember(f"postgresql://me:{SECRET}@host/db")
+    secret_masking.remember(f"postgresql://me:{SECRET}@host/db")
     with announcer([target.url]) as telling:
         telling.tell(failing(f"postgresql://me:{SECRET}@host/db: {SECRET} is wrong"))
     assert SECRET not in json.dumps(target.posts)

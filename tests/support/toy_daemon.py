@@ -11,7 +11,7 @@ from toy_study import TOY_ALONE
 from tuner.service.daemon_start import WorkerWanted, run_worker
 from tuner.settings import load_settings
 from tuner.storage import open_store
-from tuner.system.logs import mask_output
+from tuner.system.secret_masking import mask_output
 
 _RUN = "import toy_daemon; toy_daemon.run()"
 _FOUND = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

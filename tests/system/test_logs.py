@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.system import logs
+from tuner.system import logs, secret_masking
 from tuner.system.logs import last_line, log_into_file_on_stderr, log_to_file, log_to_stderr
 
 log = logging.getLogger("tuner.a_room")
@@ -123,7 +123,7 @@ def as_json() -> Iterator[None]:
 
 @pytest.mark.usefixtures("as_json")
 def test_a_record_is_an_object_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.remember_values(["4711007"])
+    secret_masking.remember_values(["4711007"])
     log_to_stderr()
     log.debug("a detail")
     with logs.logging_about(study="digits"), logs.logging_about(trial=4711007, worker=0):

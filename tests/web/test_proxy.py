@@ -18,7 +18,7 @@ import uvicorn
 from waiting import wait_until
 
 from tuner.settings import MlflowLogin, load_settings
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.web import proxy
 from tuner.web.application import make_application
 from tuner.web.security.accounts import Accounts, Role

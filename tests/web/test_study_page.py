@@ -18,7 +18,7 @@ from tuner.storage.studies import StudyRow, create_study
 from tuner.study.messages import Report
 from tuner.study.spec import Choice
 from tuner.study.study_state import StudyState
-from tuner.system.logs import remember_values
+from tuner.system.secret_masking import remember_values
 from tuner.web import study_page
 
 SCRIPT = "<script>alert(1)</script>"

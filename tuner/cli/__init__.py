@@ -10,7 +10,8 @@ import typer
 from tuner.cli.app import UncaughtError
 from tuner.cli.output import complain, escape_controls
 from tuner.errors import TunerError
-from tuner.system.logs import log_format, mask_stderr
+from tuner.system.logs import log_format
+from tuner.system.secret_masking import mask_stderr
 from tuner.system.start_up import discard_stdout, discard_unwritable_stderr, why_unwritable
 
 

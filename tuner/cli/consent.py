@@ -12,8 +12,8 @@ from tuner.cli.output import one_line
 from tuner.errors import CodeError
 from tuner.manage.carried_code import Code, UntrustedCode, needed_by_study
 from tuner.settings import Settings
-from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
+from tuner.system.secret_masking import without_secrets
 
 if TYPE_CHECKING:
     from tuner.storage import Store

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner.errors import TunerError
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 
 State = Literal["ok", "warn", "fail"]
 Stage = Callable[[str], None]

@@ -12,8 +12,8 @@ from tuner.storage.diagnostics import SlotHolder
 from tuner.storage.identity import DatabaseIdentity, residence
 from tuner.storage.store import ReadOnlyStore
 from tuner.system.locations import sqlite_file
-from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command
+from tuner.system.secret_masking import without_secrets
 from tuner.tracking.probe import StudyCheck, check_studies, probe_server
 
 

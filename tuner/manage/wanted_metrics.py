@@ -21,7 +21,7 @@ from tuner.study.metrics import (
 )
 from tuner.study.own_metrics import OwnMetric
 from tuner.study.spec import OwnMetricSpec, StudySpec
-from tuner.system.logs import python_output_only
+from tuner.system.redirecting import python_output_only
 
 
 @dataclass(frozen=True)

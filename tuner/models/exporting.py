@@ -23,7 +23,7 @@ from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import prediction_columns
 from tuner.settings import Settings
 from tuner.system.locations import exists, is_folder, path_problem
-from tuner.system.logs import output_to
+from tuner.system.redirecting import output_to
 from tuner.system.temporary_folders import written_whole
 
 # The largest difference between two runtimes, in parts of the outputs' range.

@@ -13,7 +13,7 @@ from tuner.errors import ArtifactError, TrackingError
 from tuner.models.model_texts import LOGGED, LOGGED_FORMS, REGISTERED, RUN
 from tuner.preparation.served_network import NETWORK_FILE
 from tuner.settings import Settings
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.tracking.client import (
     Client,
     download_file,

@@ -20,8 +20,8 @@ from tuner.preparation.predictions import count_rows, network_outputs, predict_c
 from tuner.preparation.preparation import Findings, Prepared
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
-from tuner.system.logs import stderr_muted
 from tuner.system.names import command
+from tuner.system.redirecting import stderr_muted
 from tuner.system.temporary_folders import written_whole
 from tuner.values import join_names
 

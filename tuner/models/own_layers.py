@@ -11,7 +11,7 @@ from pathlib import PurePath
 from tuner.errors import ArtifactError, first_line
 from tuner.manage.carried_code import Code
 from tuner.settings import Settings, quiet_tensorflow
-from tuner.system.logs import python_output_only
+from tuner.system.redirecting import python_output_only
 from tuner.system.user_modules import Surroundings, error_place, stored_surroundings
 
 

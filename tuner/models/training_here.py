@@ -13,7 +13,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.ends import TrialEnd
-from tuner.system.logs import output_to
+from tuner.system.redirecting import output_to
 
 if TYPE_CHECKING:
     from tuner.data import Dataset

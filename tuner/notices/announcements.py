@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from tuner.system.logs import without_secrets
 from tuner.system.names import printable
+from tuner.system.secret_masking import without_secrets
 from tuner.values import format_number
 
 

@@ -17,7 +17,7 @@ from tuner.errors import NoticeError, UsageError
 from tuner.notices.announcements import Announcement
 from tuner.notices.mail import MailReceiver, parse_mail_address
 from tuner.settings import tuner_version
-from tuner.system.logs import mask_records, remember_address
+from tuner.system.secret_masking import mask_records, remember_address
 from tuner.values import shown
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tuner.errors import UsageError
 from tuner.reports.chart_files import writing
 from tuner.search_space.parameters import ACTIVATIONS, defaults
 from tuner.settings import quiet_tensorflow
-from tuner.system.logs import stderr_muted
+from tuner.system.redirecting import stderr_muted
 
 _REACH = 4.0
 _POINTS = 161

@@ -7,7 +7,7 @@ from pathlib import Path
 from tuner.runner.study_files import search_log
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 
 _MOST_LINES = 200
 _MOST_BYTES = 2**20

@@ -14,7 +14,7 @@ from tuner.settings import notify_addresses
 from tuner.storage import Store, notices_told
 from tuner.storage.studies import StudyRow, study_with_uuid
 from tuner.study.ends import StopReason, TrialEnd
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 
 # Of a study's new bests one is told in this time, and of the same failures.
 BEST_EVERY_S = 30.0

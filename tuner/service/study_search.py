@@ -31,8 +31,9 @@ from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, load_study
 from tuner.storage.study_work import StudyWork
 from tuner.study.ends import StopReason, TrialEnd
-from tuner.system.logs import logging_about, without_secrets
+from tuner.system.logs import logging_about
 from tuner.system.names import command, in_command, printable
+from tuner.system.secret_masking import without_secrets
 from tuner.values import format_number
 from tuner.workers import EntryPoint
 

@@ -14,7 +14,7 @@ import shlex
 import unicodedata
 
 from tuner.errors import StudyError
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 
 LONGEST = 128
 # A made name leaves room for a number that makes it unique.

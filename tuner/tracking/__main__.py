@@ -20,7 +20,8 @@ from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
-from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
+from tuner.system.logs import log_to_stderr
+from tuner.system.secret_masking import mask_output, without_secrets, write_line
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.moved_store import relocate_store

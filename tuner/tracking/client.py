@@ -11,7 +11,7 @@ from typing import Any
 
 from tuner.errors import TrackingError, TunerError
 from tuner.system.locations import file_url, mlflow_url, sqlite_file, sqlite_url
-from tuner.system.logs import remember, without_secrets
+from tuner.system.secret_masking import remember, without_secrets
 
 Client = Any
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.errors import TrackingError, UsageError
 from tuner.study.history import History, PastTrial
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.tracking.client import Client, open_existing_client, tracking_errors
 from tuner.tracking.experiments import find_runs
 from tuner.values import Scalar, parse_scalar

@@ -18,7 +18,8 @@ from tuner.settings import Settings, child_environment, load_settings
 from tuner.storage import look_into
 from tuner.storage.deliveries import outlines
 from tuner.storage.studies import list_studies, load_study
-from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
+from tuner.system.logs import log_to_stderr
+from tuner.system.secret_masking import mask_output, without_secrets, write_line
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.process import PROBLEM

@@ -5,7 +5,7 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-from tuner.system.logs import write_line
+from tuner.system.secret_masking import write_line
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from tuner.errors import StorageError, StorageUnavailable, TunerError, UsageError
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.web.page_rendering import page
 
 # Of our errors that a route does not handle itself, the first that fits.

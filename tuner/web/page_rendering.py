@@ -17,8 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuner.settings import tuner_version
-from tuner.system.logs import without_secrets
 from tuner.system.names import printable
+from tuner.system.secret_masking import without_secrets
 from tuner.values import format_duration, format_number
 from tuner.web.security.guards import FORM_TOKEN, visitor_of
 from tuner.web.web_setup import site_of

@@ -20,8 +20,8 @@ from tuner.settings import Settings, child_environment
 from tuner.storage.split_readings import describe_readings, earlier_readings
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.system.child_processes import end_groups
-from tuner.system.logs import without_secrets
 from tuner.system.names import is_valid
+from tuner.system.secret_masking import without_secrets
 from tuner.tracking.model_registry import check_model_name
 from tuner.web.actions import Form, form_of
 from tuner.web.page_rendering import page, redirect

@@ -17,7 +17,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.responses import StreamingResponse
 
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.web import tool_rules
 from tuner.web.error_pages import wants_page
 from tuner.web.page_rendering import page

@@ -21,8 +21,8 @@ from tuner.storage.running_trials import running_trials
 from tuner.storage.studies import StudyRow
 from tuner.storage.trial_outcomes import Failure, read_failures
 from tuner.storage.trials import count_ends
-from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
+from tuner.system.secret_masking import without_secrets
 from tuner.values import clipped
 from tuner.web import tool_links
 from tuner.web.figures import plotly_address

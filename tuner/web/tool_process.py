@@ -21,7 +21,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from tuner.settings import load_settings
-from tuner.system.logs import mask_output
+from tuner.system.secret_masking import mask_output
 
 # What a server has for its end.
 END_S = 5.0

@@ -29,7 +29,8 @@ from tuner.storage import exists
 from tuner.storage.studies import how_to_create
 from tuner.system.child_processes import end_groups, signal_group
 from tuner.system.locations import sqlite_file
-from tuner.system.logs import last_line, remember_values, without_secrets
+from tuner.system.logs import last_line
+from tuner.system.secret_masking import remember_values, without_secrets
 from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.links import server_address
 from tuner.web.tool_process import END_S

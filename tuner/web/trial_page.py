@@ -24,7 +24,7 @@ from tuner.storage.trials import (
     varying_params,
 )
 from tuner.study.ends import outcome
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.values import format_duration, format_number
 from tuner.web import tool_links
 from tuner.web.figures import figure_json, plotly_address

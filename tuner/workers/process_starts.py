@@ -22,8 +22,8 @@ from typing import Any
 
 from tuner.errors import WorkerError
 from tuner.settings import libraries_first
-from tuner.system.logs import output_to
 from tuner.system.machine import gpus
+from tuner.system.redirecting import output_to
 from tuner.system.temporary_folders import lock_folder, own_servers_folder
 from tuner.workers.base import EntryPoint
 from tuner.workers.worker import ready_main

@@ -30,13 +30,9 @@ from tuner.study.messages import (
     WorkerSetup,
 )
 from tuner.system.child_processes import end_with_children
-from tuner.system.logs import (
-    log_into_file_on_stderr,
-    logging_about,
-    mask_output,
-    move_output_to,
-    set_log_format,
-)
+from tuner.system.logs import log_into_file_on_stderr, logging_about, set_log_format
+from tuner.system.redirecting import move_output_to
+from tuner.system.secret_masking import mask_output
 from tuner.workers.base import EntryPoint, Session
 
 _LOOK_S = 0.05

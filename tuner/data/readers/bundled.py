@@ -14,7 +14,7 @@ from tuner.data.readers.npz import read_npz
 from tuner.data.readers.reader import Reader
 from tuner.errors import DatasetError, first_line
 from tuner.settings import SYSTEM_DATA, Settings
-from tuner.system.logs import stderr_muted
+from tuner.system.redirecting import stderr_muted
 
 SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _DIGITS = tuple("0123456789")

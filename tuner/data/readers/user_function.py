@@ -12,7 +12,7 @@ from tuner.data.readers.npz import Parts, parts_from_mapping
 from tuner.data.readers.reader import Reader, Source
 from tuner.errors import DatasetError, first_line
 from tuner.settings import Settings, quiet_tensorflow
-from tuner.system.logs import python_output_only
+from tuner.system.redirecting import python_output_only
 from tuner.system.user_modules import Surroundings, error_place, read_modules
 
 if TYPE_CHECKING:

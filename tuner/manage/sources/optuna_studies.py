@@ -12,7 +12,7 @@ from tuner.manage.sources import WantedHistory
 from tuner.study.history import UNNAMED, History, PastTrial
 from tuner.study.messages import Direction, Distribution
 from tuner.system.locations import expanded_path, is_file, sqlite_file
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 from tuner.values import join_names, shown
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from tuner.models.formats.sealing import (
     without_description,
 )
 from tuner.preparation.network_description import NetworkDescription
-from tuner.system.logs import stderr_muted
+from tuner.system.redirecting import stderr_muted
 
 if TYPE_CHECKING:
     import keras

@@ -16,7 +16,7 @@ from tuner.models.formats.sealing import seal, unseal, without_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import quiet_tensorflow
 from tuner.system.locations import is_file
-from tuner.system.logs import stderr_muted
+from tuner.system.redirecting import stderr_muted
 
 if TYPE_CHECKING:
     import keras

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.settings import load_settings
-from tuner.system import logs
-from tuner.system.logs import remember, remember_values, without_secrets
+from tuner.system import secret_masking
+from tuner.system.secret_masking import remember, remember_values, without_secrets
 
 # No part of the rest of a message, so that finding it means that it was printed.
 passwords = st.text(min_size=6, max_size=20).map(lambda text: f"Zq{text}Zq")
@@ -25,11 +25,11 @@ unquoted = st.text(
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    known = logs._known.copy()
-    logs._known.clear()
+    known = secret_masking._known.copy()
+    secret_masking._known.clear()
     yield
-    logs._known.clear()
-    logs._known.update(known)
+    secret_masking._known.clear()
+    secret_masking._known.update(known)
 
 
 def encodable(text: str) -> bool:
@@ -42,7 +42,7 @@ def encodable(text: str) -> bool:
 
 @given(passwords.filter(encodable))
 def test_a_password_of_a_url_is_masked_in_every_form(password: str) -> None:
-    logs._known.clear()
+    secret_masking._known.clear()
     remember(f"postgresql+psycopg://me:{quote(password, safe='')}@host/db")
     for written in (password, quote(password, safe=""), quote_plus(password)):
         assert written not in without_secrets(f"no entry for {written!s} here")
@@ -52,7 +52,7 @@ def test_a_password_of_a_url_is_masked_in_every_form(password: str) -> None:
 
 @given(unquoted)
 def test_a_url_that_nobody_announced_is_masked(password: str) -> None:
-    logs._known.clear()
+    secret_masking._known.clear()
     for url in (
         f"http://me:{quote(password, safe='')}@host:5000/api",
         f"postgresql://me:p@rt{quote(password, safe='')}@host/db",
@@ -120,7 +120,7 @@ def test_settings_announce_the_environments_passwords(monkeypatch: pytest.Monkey
 
 CHAINED = """
 import logging, sys, threading
-from tuner.system.logs import mask_stderr, remember_values
+from tuner.system.secret_masking import mask_stderr, remember_values
 remember_values(["ZqSecret"])
 mask_stderr()
 def fail():
@@ -152,7 +152,7 @@ PLAIN = st.from_regex(r"[a-z]{4,15}|[A-Z][a-z]{3,14}|[0-9]{4,7}", fullmatch=True
 
 @given(PLAIN)
 def test_a_password_that_is_a_word_is_masked_only_where_a_password_stands(word: str) -> None:
-    logs._known.clear()
+    secret_masking._known.clear()
     remember(f"postgresql+psycopg://me:{word}@host/db")
     prose = f"the {word} of 3 {word}s ({word}): '{word}' {word}@home /{word}/{word}.db x={word}"
     assert without_secrets(prose) == prose
@@ -170,7 +170,7 @@ def test_a_password_that_is_a_word_is_masked_only_where_a_password_stands(word: 
 
 @given(st.dictionaries(st.text(), st.text()), st.sampled_from(["password", "token", "a.secret"]))
 def test_masked_json_stays_json(other: dict[str, str], name: str) -> None:
-    logs._known.clear()
+    secret_masking._known.clear()
     data = json.dumps({"first": 1, name: 'Zq"1', "last": [2]} | {f"-{key}-": 3 for key in other})
     told = without_secrets(data)
     assert "Zq" not in told
@@ -184,7 +184,7 @@ def test_short_words_are_left_alone() -> None:
 
 RESULTS = """
 import json, sys
-from tuner.system.logs import mask_output, remember_values, unmasked
+from tuner.system.secret_masking import mask_output, remember_values, unmasked
 remember_values(["lack1ng"])
 mask_output()
 print("lack1ng")
