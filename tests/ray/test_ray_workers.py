@@ -4,15 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from conformance import Conformance, toy_setup
-from ray_cluster import RayNodes, ray_cluster, ray_nodes
+from ray_cluster import RayNodes
 from toy_study import TOY_ALONE
 from toy_training import BROKEN
 
 from tuner.study.messages import WorkerSetup
 from tuner.workers import BackEnd, EntryPoint, Workers
 from tuner.workers.ray_workers import RayBackEnd
-
-__all__ = ["ray_cluster", "ray_nodes"]
 
 
 @pytest.fixture(scope="module")
