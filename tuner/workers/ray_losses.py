@@ -21,7 +21,7 @@ def is_nodes_fault(error: BaseException) -> bool:
 
 def why_lost(error: BaseException, place: Place | None) -> str:
     """What became of an actor's worker: "was lost with its machine n3 (node 1f2e3d4c)"."""
-    where = f"{place.host} (node {place.node[:8]})" if place else "the cluster"
+    where = f"{place.host} (node {place.node[:8]})" if place else "that it was to start on"
     if is_nodes_fault(error):
         return f"was lost with its machine {where}"
     if any(words in str(error) for words in _OUT_OF_MEMORY):

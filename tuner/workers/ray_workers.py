@@ -41,8 +41,10 @@ _CLOSE_S = 2.0
 _CALLS_AT_ONCE = 3
 # An actor that could not be reached is asked again after so long.
 _AGAIN_S = 0.5
-# So long no worker may have a place before the user is told.
-_PLACELESS_S = 5.0
+# Ray's own lines are long; the reason stands first.
+_LINE = 200
+# So long no worker may have a place before the user is told: an actor's process takes seconds.
+_PLACELESS_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -258,8 +260,8 @@ class RayWorkers:
         elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
             self._is_placeless = True
             self._tell_user(
-                f"waiting for a node with room for a worker ({self._back_end}): none of the "
-                f"cluster's {len(self._watch.resources)} nodes has it now"
+                f"waiting for a node with room for a worker ({self._back_end}); the cluster has "
+                f"{len(self._watch.resources)} nodes"
             )
 
     def _call_idle(self) -> None:
@@ -363,6 +365,6 @@ def _keep_quiet() -> None:
 
         def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
             for line in data["lines"]:
-                logger.info("Ray: %s", str(line).partition("\n")[0])
+                logger.info("Ray: %s", str(line).partition("\n")[0][:_LINE])
 
         worker.print_to_stdstream = log
