@@ -176,14 +176,20 @@ class _Server:
     """What the cluster's process does for its `RayNodes`: a method for each order."""
 
     def start(self) -> str:
+        from ray._private.node import Node
         from ray.cluster_utils import Cluster
 
         head = _NODE | {"num_cpus": 0, "no_monitor": True, "_system_config": _SYSTEM}
+        # A process that sends statistics: 1 s of CPU time.
+        Node.start_api_server = lambda *_, **__: None
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: dict[str, Any] = {}
         for _ in range(NODES):
             self.add(1, wait=False)
         self.cluster.wait_for_nodes()
+        # Not Ray's own, which may hang. What was started ends with its parent, by the kernel.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return str(self.cluster.address)
 
     def add(self, num_cpus: int, wait: bool = True) -> str:
