@@ -91,9 +91,8 @@ class Loop:
         self._keeper = LeaseKeeper(writer.store, writer.lease)
         self._assignments = Assignments(workers)
         self._running = self._assignments.running
-        self._status = RunStatus(
-            total=stopping.limits.trials, workers=[WorkerStatus() for _ in range(workers.count)]
-        )
+        self._status = RunStatus(total=stopping.limits.trials)
+        self._status.show_workers(workers.count)
         self._stage = stage
         status, given = self._status, self._assignments
         share = share or (lambda: workers.count)
@@ -130,6 +129,7 @@ class Loop:
             self._keeper.hear()
             self._housekeeping()
             self._orders.read(is_idle=not self._running)
+            self._status.show_workers(self._workers.count)
             self._fill_workers()
             if not self._running and self._is_finished():
                 break

@@ -46,6 +46,10 @@ class RunStatus:
     note: str = ""
     pace_s: float | None = None
 
+    def show_workers(self, count: int) -> None:
+        """Have a line for each of so many workers; no line is taken away."""
+        self.workers += [WorkerStatus() for _ in range(count - len(self.workers))]
+
     @property
     def left_s(self) -> float | None:
         """Seconds to go at the pace so far; None before the first trial has ended."""
