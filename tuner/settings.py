@@ -12,8 +12,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tuner.system import secret_masking
-from tuner.system.locations import database_folder, mlflow_url
+from tuner.system.locations import database_folder, local_path, mlflow_url
 from tuner.system.start_up import is_current_folder, ordered_path
+from tuner.system.store_urls import check_store_url
 
 
 @cache
@@ -53,7 +54,7 @@ VARIABLES = (
     Variable("TUNER_DATA_HOME", "folder searched for data sets", "~/.cache/tuner/data"),
     Variable(
         "TUNER_CHECKPOINTS",
-        "folder of saved networks, one a study",
+        "folder of saved networks and checkpoints, or s3://BUCKET/PREFIX",
         ".tuner/checkpoints, beside a SQLite database",
     ),
     Variable(
@@ -80,7 +81,16 @@ VARIABLES = (
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
 # Libraries read those of other programs, and may print them in an error.
-_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+_PASSWORDS = (
+    "TUNER_UI_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "PGPASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+)
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -91,7 +101,9 @@ def _trusted_code() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """Resolved once in a command, then passed on."""
+    """Resolved once in a command, then passed on. `checkpoints`: the project's local folder, of
+    logs and locks, and of networks and checkpoints too unless `artifacts_url` says where they
+    are."""
 
     storage: str
     tracking_uri: str
@@ -100,6 +112,7 @@ class Settings:
     keras_home: Path
     scratch: Path | None = None
     trusted_code: Path = field(default_factory=_trusted_code)
+    artifacts_url: str | None = None
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
@@ -112,21 +125,33 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
     for address in notify_addresses():
         secret_masking.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
+    folder, artifacts_url = _artifact_places(env.get("TUNER_CHECKPOINTS"))
     return Settings(
         storage=storage,
         tracking_uri=tracking_uri or env.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
-        checkpoints=_checkpoints(env.get("TUNER_CHECKPOINTS"), storage),
+        checkpoints=folder or _project_folder(storage),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
         scratch=Path(env["TUNER_SCRATCH"]).expanduser() if env.get("TUNER_SCRATCH") else None,
+        artifacts_url=artifacts_url,
     )
 
 
-def _checkpoints(chosen: str | None, storage: str) -> Path:
+def _artifact_places(chosen: str | None) -> tuple[Path | None, str | None]:
+    """The folder and the URL that TUNER_CHECKPOINTS names; at most one of them. Raises UsageError
+    for a URL that cannot be used."""
+    if not chosen:
+        return None, None
+    if chosen.startswith("file:///"):
+        return local_path(chosen), None
+    if "://" in chosen:
+        return None, check_store_url(chosen, "TUNER_CHECKPOINTS")
+    return Path(chosen).expanduser(), None
+
+
+def _project_folder(storage: str) -> Path:
     """The project's folder of networks lies beside a SQLite database, from wherever that is used.
     For other databases it lies in the current folder."""
-    if chosen:
-        return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
 
 
