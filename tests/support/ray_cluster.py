@@ -58,6 +58,13 @@ class RayNodes:
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_TMPDIR": str(self.folder),
         }
+        # Of its nodes, for the files of searches.
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._is_headless = False
         self._ours, theirs = socket.socketpair()
         self._process = self._start(theirs.fileno())
         theirs.close()
@@ -66,6 +73,7 @@ class RayNodes:
 
     def _start(self, number: int) -> Forked:
         settings = self.joining | {
+            "TMPDIR": str(self.temporary),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
             "RAY_enable_metrics_collection": "0",
@@ -111,8 +119,18 @@ class RayNodes:
         """For signals."""
         return psutil.Process(self._ask("pids")[node_id])
 
+    def actors(self) -> list[psutil.Process]:
+        """The actors of searches, with all processes that they have started."""
+        raylets = [psutil.Process(pid) for pid in self._ask("pids").values()]
+        workers = [child for raylet in raylets for child in raylet.children()]
+        actors = [worker for worker in workers if "RayActor" in worker.cmdline()[0]]
+        return [*actors, *(child for actor in actors for child in actor.children(recursive=True))]
+
     def restore(self) -> None:
-        """Have `NODES` living nodes."""
+        """Have a head and `NODES` living nodes."""
+        if self._is_headless:
+            self._end()
+            self._begin()
         for _ in range(NODES - len(self.node_ids)):
             self.add()
 
@@ -122,6 +140,7 @@ class RayNodes:
 
     def stop_head(self) -> None:
         """Kill the head's processes; the nodes are left alone, and notice it."""
+        self._is_headless = True
         self._ask("stop_head")
 
     def processes(self) -> list[psutil.Process]:
@@ -129,6 +148,10 @@ class RayNodes:
         return [p for p in psutil.process_iter() if _mentions(p, str(self.folder))]
 
     def close(self) -> None:
+        self._end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self) -> None:
         with _ignored():
             self._ours.shutdown(socket.SHUT_RDWR)
         self._answers.close()
@@ -138,7 +161,6 @@ class RayNodes:
         for process in self.processes():
             with _ignored():
                 process.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _mentions(process: psutil.Process, folder: str) -> bool:
@@ -176,14 +198,20 @@ class _Server:
     """What the cluster's process does for its `RayNodes`: a method for each order."""
 
     def start(self) -> str:
+        from ray._private.node import Node
         from ray.cluster_utils import Cluster
 
         head = _NODE | {"num_cpus": 0, "no_monitor": True, "_system_config": _SYSTEM}
+        # A process that sends statistics: 1 s of CPU time.
+        Node.start_api_server = lambda *_, **__: None
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: dict[str, Any] = {}
         for _ in range(NODES):
             self.add(1, wait=False)
         self.cluster.wait_for_nodes()
+        # Not Ray's own, which may hang. What was started ends with its parent, by the kernel.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return str(self.cluster.address)
 
     def add(self, num_cpus: int, wait: bool = True) -> str:
