@@ -86,10 +86,13 @@ class NodeFolder:
 
     def leave(self) -> None:
         """Remove the folder, unless other actors use it."""
+        owner, self._owner = self._owner, -1
+        if owner < 0:
+            return
         with suppress(OSError):
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(self._path, ignore_errors=True)
-        os.close(self._owner)
+        os.close(owner)
 
 
 def _hold(folder: Path) -> int:
