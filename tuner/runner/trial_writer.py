@@ -96,9 +96,9 @@ class TrialWriter:
         place: Place | None = None,
     ) -> RunningTrial | None:
         """Claim a slot numbered at most `limit` and start its trial; None when there is none to
-        start now. `place`: of the worker. `running_slots`: the numbers of the slots whose trials
-        this loop is running. `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
-        Raises SlotLost."""
+        start now. `running_slots`: the numbers of the slots whose trials this loop is running.
+        `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
+        `place`: of the worker. Raises SlotLost."""
         begun = begin_trial(
             self.store,
             self.lease,

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tuner.errors import UsageError
-from tuner.system.logs import without_secrets
+from tuner.system.secret_masking import without_secrets
 
 
 class Scheme(NamedTuple):

@@ -26,6 +26,7 @@ from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, gpus
 from tuner.workers.base import EntryPoint, Place
 from tuner.workers.local import LocalWorkers, warm
+from tuner.workers.ray_checks import Expected
 from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
@@ -87,7 +88,7 @@ class Heard(NamedTuple):
     """The answer to a call. `done`: how many orders were carried out since the start. `first`: the
     number of the first of the messages, from 1. `place`, `log`: where the actor runs, and the file
     for what its process prints, told to a loop that does not know them. `problem`: why there will
-    be no more, one line."""
+    be no more, one line. `unfit`: with `place`, why this node may not train, else ""."""
 
     done: int
     first: int
@@ -96,6 +97,7 @@ class Heard(NamedTuple):
     place: Place | None = None
     log: str = ""
     problem: str | None = None
+    unfit: str = ""
 
 
 class Call(NamedTuple):
@@ -124,9 +126,19 @@ class _Outbox:
 
 class RayActor:
     """One worker process, on the node where Ray puts the actor. `name`: the search's, for the files
-    it keeps there. `cpus`, `gpus`: what the actor was given. Its methods are called in threads."""
+    it keeps there. `cpus`, `gpus`: what the actor was given. `expected`: what the node must have;
+    otherwise the actor takes no trial, so that its room is used by none. Its methods are called in
+    threads."""
 
-    def __init__(self, entry: EntryPoint, name: str, number: int, cpus: float, gpus: float) -> None:
+    def __init__(
+        self,
+        entry: EntryPoint,
+        name: str,
+        number: int,
+        cpus: float,
+        gpus: float,
+        expected: Expected | None = None,
+    ) -> None:
         quiet_tensorflow()
         self._entry, self._cpus, self._has_gpu = entry, cpus, gpus > 0
         self._place = Place(socket.gethostname(), this_node())
@@ -141,7 +153,9 @@ class RayActor:
         self._turns: dict[int, int] = {}
         self._held: dict[int, Submit] = {}
         self._problem: str | None = None
-        warm(entry, self._log)
+        self._unfit = "" if expected is None else expected.problem_here()
+        if not self._unfit:
+            warm(entry, self._log)
 
     def exchange(self, call: Call) -> Heard:
         """Carry out the orders, and wait for something to say."""
@@ -189,6 +203,7 @@ class RayActor:
             place=None if call.known.begun else self._place,
             log="" if call.known.begun else str(self._log),
             problem=self._problem,
+            unfit="" if call.known.begun else self._unfit,
         )
 
     @property
@@ -229,6 +244,8 @@ class RayActor:
                 self._obey(self._workers, order)
 
     def _open(self, order: Open) -> None:
+        if self._unfit:
+            return
         setup = order.setup
         if order.data is not None:
             setup = replace(setup, data=self._folder.unpack(order.data))

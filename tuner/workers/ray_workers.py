@@ -23,8 +23,10 @@ from typing import Any
 
 from tuner.errors import WorkerError
 from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.values import format_place
 from tuner.workers.base import EntryPoint, Place
 from tuner.workers.ray_actor import Heard, Open, RayActor
+from tuner.workers.ray_checks import Expected
 from tuner.workers.ray_data import SentData, send_folder
 from tuner.workers.ray_losses import is_nodes_fault, why_lost, why_no_cluster, why_not_begun
 from tuner.workers.ray_remote import Remote
@@ -50,10 +52,12 @@ _PLACELESS_S = 15.0
 @dataclass(frozen=True)
 class RayBackEnd:
     """See `base.BackEnd`. `trial_cpus`, `trial_gpus`: what a worker process takes of its node; of a
-    GPU it may be a part. Ray is connected."""
+    GPU it may be a part. `expected`: what a node must have to train; None for nothing. Ray is
+    connected."""
 
     trial_cpus: float = 1.0
     trial_gpus: float = 0.0
+    expected: Expected | None = None
 
     def warm(self, entry: EntryPoint, log: Path | None = None) -> None:
         """Actors begin with it as they are made, in `open_workers`."""
@@ -103,7 +107,7 @@ class RayBackEnd:
             max_concurrency=_CALLS_AT_ONCE,
             scheduling_strategy="SPREAD",
         )
-        return actor.remote(entry, name, number, self.trial_cpus, self.trial_gpus)
+        return actor.remote(entry, name, number, self.trial_cpus, self.trial_gpus, self.expected)
 
 
 class RayWorkers:
@@ -131,6 +135,8 @@ class RayWorkers:
         self._messages: list[tuple[int, Message]] = []
         self._watch = NodeWatch()
         self._grows = processes is None
+        # The nodes that may not train; their actors stay, so that no others begin there.
+        self._left_out: set[Place] = set()
         self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
         self._share = share or (lambda: self.count)
         # The first ones of all: others are not needed now.
@@ -286,6 +292,9 @@ class RayWorkers:
             raise WorkerError(heard.problem)
         if remote.place is None and heard.place is not None:
             self._log_place(remote, heard)
+            if heard.unfit and heard.place not in self._left_out:
+                self._left_out.add(heard.place)
+                self._tell_user(f"node {format_place(*heard.place)} is left out: {heard.unfit}")
         first = self._workers_of(remote)[0]
         self._messages += [(first + lane, message) for lane, message in remote.hear(heard)]
         if remote.state.opened:
