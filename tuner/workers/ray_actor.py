@@ -190,7 +190,9 @@ class RayActor:
     def _has_nothing_new(self, call: Call) -> bool:
         if call.number < self._latest or self._problem is not None:
             return False
-        return not self._outbox.messages and self._state() == call.known
+        # Whether it has outgrown is told with what it says: to ask takes longer than a message.
+        is_known = call.known.begun and call.known.opened == self._is_open
+        return is_known and not self._outbox.messages
 
     def _heard(self, call: Call) -> Heard:
         return Heard(
@@ -204,11 +206,13 @@ class RayActor:
             unfit="" if call.known.begun else self._unfit,
         )
 
+    @property
+    def _is_open(self) -> bool:
+        return self._workers is not None and self._workers.is_open(0)
+
     def _state(self) -> State:
-        if self._workers is None:
-            return State(begun=True)
-        outgrown = self._workers.is_outgrown(0)
-        return State(True, outgrown or self._workers.takes(0), outgrown)
+        outgrown = self._workers is not None and self._workers.is_outgrown(0)
+        return State(begun=True, opened=self._is_open, outgrown=outgrown)
 
     def _collect(self) -> None:
         if self._workers is None:  # it has no data yet
@@ -222,8 +226,10 @@ class RayActor:
         self._submit_held()
 
     def _submit_held(self) -> None:
-        """Trials that came while the process was starting."""
-        assert self._workers is not None
+        """Trials that came while the process was starting, or had just outgrown."""
+        if self._workers is None or not self._held:
+            return
+        self._workers.recycle()
         for lane in [lane for lane in self._held if self._workers.takes(lane)]:
             self._workers.submit(lane, self._held.pop(lane).request)
 
