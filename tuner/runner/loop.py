@@ -93,9 +93,8 @@ class Loop:
         self._keeper = LeaseKeeper(writer.store, writer.lease)
         self._assignments = Assignments(workers)
         self._running = self._assignments.running
-        self._status = RunStatus(
-            total=stopping.limits.trials, workers=[WorkerStatus() for _ in range(workers.count)]
-        )
+        self._status = RunStatus(total=stopping.limits.trials)
+        self._status.show_workers(workers.count)
         self._stage = stage
         status, given = self._status, self._assignments
         share = share or (lambda: workers.count)
@@ -132,6 +131,7 @@ class Loop:
             self._keeper.hear()
             self._housekeeping()
             self._orders.read(is_idle=not self._running)
+            self._status.show_workers(self._workers.count)
             has_more = self._fill_workers()
             if not self._running and self._is_finished():
                 break
@@ -165,7 +165,11 @@ class Loop:
             running_slots = frozenset(running.slot.number for running in self._running.values())
             try:
                 running = self._writer.begin(
-                    free[0], self._status.total, running_slots, may_be_alone=bool(in_idle_process)
+                    free[0],
+                    self._status.total,
+                    running_slots,
+                    may_be_alone=bool(in_idle_process),
+                    place=self._workers.place(free[0]),
                 )
                 if running is None:
                     break
@@ -188,7 +192,7 @@ class Loop:
         key = self._program_key(request)
         worker = self._assignments.choose(free, key)
         if worker != begun_for:
-            self._writer.move(running, worker)
+            self._writer.move(running, worker, self._workers.place(worker))
             self._running[worker] = self._running.pop(begun_for)
         running.started_at = time.monotonic()
         self._assignments.gave(worker, key)
@@ -199,6 +203,7 @@ class Loop:
         with logging_about(trial=running.number, worker=worker):
             logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
+        self._status.show_place(worker, self._workers.place(worker))
 
     # What workers say
 
@@ -240,6 +245,7 @@ class Loop:
     def _handle(self, worker: int, message: Message) -> None:
         if isinstance(message, Lost):
             self._assignments.forget_programs(worker)
+            self._status.show_place(worker, None)
         running = self._running.get(worker)
         if running is None:
             return  # a worker that was lost while idle has been replaced already
