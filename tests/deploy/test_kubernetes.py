@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,22 @@ def test_pods_have_no_rights() -> None:
 
 def values_of(container: Resource) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in container["env"]}
+
+
+def test_the_image_is_the_one_of_the_dockerfile() -> None:
+    """Its user, its folder and its program; and the extras that comments tell to build it with."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    [user] = re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.MULTILINE)
+    assert 'ENTRYPOINT ["tuner"]' in dockerfile
+    for name, template, container in workloads():
+        context = template["spec"]["securityContext"]
+        assert (str(context["runAsUser"]), str(context["fsGroup"])) == user, name
+        assert f"WORKDIR {container['workingDir']}\n" in dockerfile
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [file.read_text() for file in FOLDER.rglob("*.yaml")]
+    extras = re.findall(r'EXTRAS="([^"]+)"', "\n".join(texts))
+    assert len(extras) == 2
+    assert set(" ".join(extras).split()) <= project["optional-dependencies"].keys()
 
 
 def test_secrets_are_named_and_never_written() -> None:
