@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from tuner.errors import UsageError
 from tuner.service.daemon import DaemonStatus
+from tuner.storage.identity import process_identity, runs_here
 from tuner.system.temporary_folders import written_whole
 from tuner.values import in_utc
 
@@ -33,7 +35,8 @@ def is_well(status: DaemonStatus, clock: float) -> bool:
 def describe_health(status: DaemonStatus) -> dict[str, Any]:
     """The status as JSON holds it, with times in UTC."""
     times = {name: in_utc(getattr(status, name)) for name in ("started_at", "ticked_at")}
-    return {"healthy": is_well(status, time.time()), **asdict(status), **times}
+    process = process_identity()
+    return {"healthy": is_well(status, time.time()), **asdict(status), **times, "process": process}
 
 
 class HealthFile:
@@ -47,7 +50,13 @@ class HealthFile:
         self._is_failing = False
 
     def start(self) -> None:
-        """Raises UsageError where the file cannot be written."""
+        """Raises UsageError where the file cannot be written, or another worker writes it."""
+        owner = _process_of(self._file)
+        if owner != process_identity() and runs_here(owner):
+            raise UsageError(
+                f"--health-file {self._file} is written by another worker of this machine: give "
+                "each worker a file of its own"
+            )
         try:
             self._write()
         except OSError as error:
@@ -73,6 +82,13 @@ class HealthFile:
         self._closed.set()
         self._thread.join(_WRITE_EVERY_S)
         self._file.unlink(missing_ok=True)
+
+
+def _process_of(file: Path) -> str:
+    """The identity of the process that wrote a health file; "" where there is none."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads(file.read_text()).get("process"))
+    return ""
 
 
 class HealthServer:
