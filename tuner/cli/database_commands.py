@@ -128,7 +128,7 @@ def sync(
     from tuner.tracking.sync import check_study, sync_study
 
     settings = settings_of(context)
-    uri, networks = settings.tracking_uri, settings.checkpoints
+    uri, networks = settings.tracking_uri, settings.artifacts_place
     if check:
         store, rows = read_studies(context, study, every)
         checked = [check_study(store, uri, row, log_models, networks) for row in rows]
