@@ -25,8 +25,8 @@ def ray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 NO_ADDRESSES = (
-    "", "local", "auto", "ray://", "ray://head", "head", "head:", "head:0", "head:65536", "ray:// h:1",
-    "http://head:8265", "ray://a:1/b", "ray://user:word@head:1", None, 7,
+    "", "local", "auto", "ray://", "ray://head", "head", "head:", "head:0", "head:65536",
+    "ray:// h:1", "http://head:8265", "ray://a:1/b", "ray://user:word@head:1", None, 7,
 )  # fmt: skip
 
 
