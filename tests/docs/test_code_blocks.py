@@ -29,6 +29,8 @@ def test_the_code_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     for variable in ("TUNER_STORAGE", "MLFLOW_TRACKING_URI", "TUNER_CHECKPOINTS"):
         monkeypatch.delenv(variable, raising=False)
+    # Not a cluster that somebody else runs on this machine.
+    monkeypatch.setenv("RAY_ADDRESS", "local")
     runner = PageRunner(tmp_path, shims)
     try:
         with small_searches(toy=not _uses_networks(page)):

@@ -23,7 +23,7 @@ _ADDRESS = re.compile(
 # What each kind of server answers without having been given anything.
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 _HEAD_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-NO_RAY = "Ray is not installed here: pip install 'tuner[ray]'"
+NO_RAY = "Ray is not installed here: pip install 'ray[client]'"
 
 
 @dataclass(frozen=True)
