@@ -188,16 +188,20 @@ def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
 def test_a_node_frozen(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """For longer than a cluster waits: it is dead to the others, also once it wakes."""
     bench = ray_bench
-    bench.create(SLOWLY | {"epochs": 40, "patience": 40})
-    loop = bench.start(3, workers=3, asked=OFTEN)
-    wait_until(lambda: is_training(bench, 3), SOON_S)
-    frozen = ray_nodes.raylet(ray_nodes.node_ids[0])
+    # Trials go on while it is frozen: they take longer than it.
+    bench.create(SLOWLY | {"epochs": 120, "patience": 120})
+    loop = bench.start(2, workers=2, asked=OFTEN)
+    wait_until(lambda: is_training(bench, 2), SOON_S)
+    node, number = next(iter(nodes_of_running(bench).items()))
+    assert node is not None
+    frozen = ray_nodes.raylet(node)
     frozen.send_signal(signal.SIGSTOP)
     wait_until(lambda: ends(bench)["worker_lost"] == 1, SOON_S)
     frozen.send_signal(signal.SIGCONT)
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 3, "a node of a Ray cluster frozen, then thawed", times)
+    assert bench.trials[number].attempts[1].node != node
+    check(bench, 2, "a node of a Ray cluster frozen, then thawed", times)
     assert repeated(bench) == []
 
 
@@ -227,19 +231,19 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     bench = ray_bench
     if client:
         bench.on = ray_nodes.open_client()
-    bench.create(SLOWLY | {"epochs": 20, "patience": 20})
-    loop = bench.start(3, workers=3, asked=OFTEN)
-    wait_until(lambda: is_training(bench, 3), SOON_S)
+    # It takes longer than the search waits for an answer.
+    bench.create(SLOWLY | {"epochs": 250, "patience": 250})
+    loop = bench.start(1, asked=OFTEN)
+    wait_until(lambda: is_training(bench, 1), SOON_S)
     left = ray_nodes.actors()
     ray_nodes.stop_head()
     said = finish(loop, 60)
-    assert loop.returncode == 1
+    assert loop.returncode == 1, said
     assert last_line(said).startswith("Error: "), said
     assert "Traceback" not in said
     assert victims.running(bench) == 0
-    assert repeated(bench) == []
     wait_until(lambda: victims.gone(left), SOON_S)
-    said = finish(Bench(bench.folder, bench.store).start(3, workers=2, asked=OFTEN))
+    said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said
-    check(bench, 3, "the head of a Ray cluster killed", 1)
+    check(bench, 1, "the head of a Ray cluster killed", 1)
     assert repeated(bench) == []
