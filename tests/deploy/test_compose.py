@@ -122,13 +122,13 @@ def test_a_killed_worker_costs_no_trial(team: Team) -> None:
         running[:] = team.query(RUNNING)
         return len(running) == 2
 
-    wait_until(both_run, 120)
+    wait_until(both_run, 120, every_s=0.3)
     (killed,) = (each for each in team.project.of("worker") if each.order["hostname"] == running[0])
     for program in killed.programs():
         os.kill(program, 9)
     assert killed.process.wait(10) == 128 + 9
     (again,) = team.project.restart_ended()
-    wait_until(lambda: team.query(ENDED) == [str(TRIALS)], 120)
+    wait_until(lambda: team.query(ENDED) == [str(TRIALS)], 180, every_s=0.5)
     words = ["trial", "list", "first", "--json"]
     listed = json.loads(team.project.run(team.file, "tuner", *words))
     assert [trial["trial"] for trial in listed] == list(range(TRIALS))
@@ -160,7 +160,7 @@ def test_mlflow_has_the_trials_for_who_logs_in(team: Team) -> None:
         return len(seen) == TRIALS and "RUNNING" not in seen
 
     try:
-        wait_until(all_arrived, 120)
+        wait_until(all_arrived, 240, every_s=2)
     except AssertionError:
         pytest.fail(f"MLflow has {seen}")
     elsewhere = ask_as(team, address + EXPERIMENT, Host="evil.example:5000")
