@@ -264,6 +264,10 @@ class LocalWorkers:
         process = self._of(worker)
         return process.opened and not self._is_outgrown(process)
 
+    def is_open(self, worker: int) -> bool:
+        """Whether its process has opened its session."""
+        return worker < self._started and self._of(worker).opened
+
     def is_outgrown(self, worker: int) -> bool:
         """Whether its process should be replaced once all trials in it have ended."""
         return worker < self._started and self._is_outgrown(self._of(worker))

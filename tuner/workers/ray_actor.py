@@ -15,6 +15,7 @@ one, so the loop can always send an order.
 
 import math
 import multiprocessing
+import socket
 import threading
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -23,9 +24,10 @@ from tuner.errors import TunerError
 from tuner.settings import quiet_tensorflow
 from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, gpus
-from tuner.workers.base import EntryPoint
+from tuner.workers.base import EntryPoint, Place
 from tuner.workers.local import LocalWorkers, warm
-from tuner.workers.ray_data import NodeFolder, SentData, worker_log
+from tuner.workers.ray_checks import Expected
+from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
@@ -74,23 +76,28 @@ class Said(NamedTuple):
 
 
 class State(NamedTuple):
-    """`opened`: whether the process takes trials. `outgrown`: it should be replaced once its trials
-    have ended."""
+    """`begun`: whether the actor runs. `opened`: whether its process takes trials. `outgrown`: it
+    should be replaced once its trials have ended."""
 
+    begun: bool = False
     opened: bool = False
     outgrown: bool = False
 
 
 class Heard(NamedTuple):
     """The answer to a call. `done`: how many orders were carried out since the start. `first`: the
-    number of the first of the messages, from 1. `problem`: why there will be no more, one line."""
+    number of the first of the messages, from 1. `place`, `log`: where the actor runs, and the file
+    for what its process prints, told to a loop that does not know them. `problem`: why there will
+    be no more, one line. `unfit`: with `place`, why this node may not train, else ""."""
 
     done: int
     first: int
     messages: tuple[Said, ...]
     state: State
+    place: Place | None = None
     log: str = ""
     problem: str | None = None
+    unfit: str = ""
 
 
 class Call(NamedTuple):
@@ -119,14 +126,26 @@ class _Outbox:
 
 class RayActor:
     """One worker process, on the node where Ray puts the actor. `name`: the search's, for the files
-    it keeps there. `cpus`, `gpus`: what the actor was given. Its methods are called in threads."""
+    it keeps there. `cpus`, `gpus`: what the actor was given. `expected`: what the node must have;
+    otherwise the actor takes no trial, so that its room is used by none. Its methods are called in
+    threads."""
 
-    def __init__(self, entry: EntryPoint, name: str, number: int, cpus: float, gpus: float) -> None:
+    def __init__(
+        self,
+        entry: EntryPoint,
+        name: str,
+        number: int,
+        cpus: float,
+        gpus: float,
+        expected: Expected | None = None,
+    ) -> None:
         quiet_tensorflow()
         self._entry, self._cpus, self._has_gpu = entry, cpus, gpus > 0
-        self._folder = NodeFolder(name)
+        self._place = Place(socket.gethostname(), this_node())
+        self._folder = NodeFolder(name, self._place.node)
         self._log = worker_log(name, number)
-        self._ours, self._theirs = multiprocessing.Pipe(duplex=False)
+        # A byte ends the wait for the process.
+        self._woken_by, self._waker = multiprocessing.Pipe(duplex=False)
         self._workers: LocalWorkers | None = None
         self._turn, self._waking = threading.Lock(), threading.Lock()
         self._latest: float = 0
@@ -134,22 +153,24 @@ class RayActor:
         self._turns: dict[int, int] = {}
         self._held: dict[int, Submit] = {}
         self._problem: str | None = None
-        warm(entry, self._log)
+        self._unfit = "" if expected is None else expected.problem_here()
+        if not self._unfit:
+            warm(entry, self._log)
 
     def exchange(self, call: Call) -> Heard:
         """Carry out the orders, and wait for something to say."""
         self._wake(call.number)
         with self._turn:
-            while self._ours.poll():
-                self._ours.recv_bytes()
+            while self._woken_by.poll():
+                self._woken_by.recv_bytes()
             try:
                 self._carry_out(call)
                 self._outbox.drop(call.received)
                 while self._has_nothing_new(call):
                     self._collect()
             except (TunerError, OSError) as error:
-                self._problem = str(error)
-            return self._heard()
+                self._problem = f"{error} (on {self._place.host}; its log there: {self._log})"
+            return self._heard(call)
 
     def close(self) -> None:
         """End the process, and remove what the search has on this node."""
@@ -164,31 +185,39 @@ class RayActor:
         """End the waits of earlier calls."""
         with self._waking:
             self._latest = max(self._latest, number)
-            self._theirs.send_bytes(b"x")
+            self._waker.send_bytes(b"x")
 
     def _has_nothing_new(self, call: Call) -> bool:
-        if call.number < self._latest or self._problem is not None or self._workers is None:
+        if call.number < self._latest or self._problem is not None:
             return False
-        return not self._outbox.messages and self._state() == call.known
+        # Whether it has outgrown is told with what it says: to ask takes longer than a message.
+        is_known = call.known.begun and call.known.opened == self._is_open
+        return is_known and not self._outbox.messages
 
-    def _heard(self) -> Heard:
+    def _heard(self, call: Call) -> Heard:
         return Heard(
             done=self._done,
             first=self._outbox.first,
             messages=tuple(self._outbox.messages),
             state=self._state(),
-            log=str(self._log),
+            place=None if call.known.begun else self._place,
+            log="" if call.known.begun else str(self._log),
             problem=self._problem,
+            unfit="" if call.known.begun else self._unfit,
         )
 
+    @property
+    def _is_open(self) -> bool:
+        return self._workers is not None and self._workers.is_open(0)
+
     def _state(self) -> State:
-        if self._workers is None:
-            return State()
-        outgrown = self._workers.is_outgrown(0)
-        return State(self._workers.takes(0) or outgrown, outgrown)
+        outgrown = self._workers is not None and self._workers.is_outgrown(0)
+        return State(begun=True, opened=self._is_open, outgrown=outgrown)
 
     def _collect(self) -> None:
-        assert self._workers is not None
+        if self._workers is None:  # it has no data yet
+            self._woken_by.poll(_LOOK_S)
+            return
         self._submit_held()
         for lane, message in self._workers.wait(_LOOK_S):
             if isinstance(message, Lost):
@@ -197,8 +226,10 @@ class RayActor:
         self._submit_held()
 
     def _submit_held(self) -> None:
-        """Trials that came while the process was starting."""
-        assert self._workers is not None
+        """Trials that came while the process was starting, or had just outgrown."""
+        if self._workers is None or not self._held:
+            return
+        self._workers.recycle()
         for lane in [lane for lane in self._held if self._workers.takes(lane)]:
             self._workers.submit(lane, self._held.pop(lane).request)
 
@@ -213,6 +244,8 @@ class RayActor:
                 self._obey(self._workers, order)
 
     def _open(self, order: Open) -> None:
+        if self._unfit:
+            return
         setup = order.setup
         if order.data is not None:
             setup = replace(setup, data=self._folder.unpack(order.data))
@@ -223,7 +256,9 @@ class RayActor:
             threads=max(1, int(self._cpus)),
         )
         usable = gpus() if self._has_gpu else ()
-        self._workers = LocalWorkers(1, self._entry, setup, usable, self._log, woken_by=self._ours)
+        self._workers = LocalWorkers(
+            1, self._entry, setup, usable, self._log, woken_by=self._woken_by
+        )
         self._workers.start()
 
     def _obey(self, workers: LocalWorkers, order: Submit | Answer | Restart | Recycle) -> None:

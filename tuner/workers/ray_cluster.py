@@ -8,11 +8,15 @@ import contextlib
 import logging
 import re
 import secrets
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from tuner.errors import WorkerError
+from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin, ray_environment, ray_login
 from tuner.study.artifacts import Artifacts
 from tuner.system.secret_masking import without_secrets
@@ -42,13 +46,70 @@ def open_cluster(
     None for nothing. `tell` gets lines on what happens, `warn` what the user should know. A cluster
     that Ray started for this search ends with it. Raises UsageError and WorkerError, in one line
     each."""
-    login = ray_login()
-    address = find_address(on, login)
     with (
-        _connected(address, login, tell, warn),
-        checked_nodes(trial_cpus, trial_gpus, artifacts),
+        _connection(on, tell, warn),
+        checked_nodes(trial_cpus, trial_gpus, artifacts) as expected,
     ):
-        yield RayBackEnd(trial_cpus, trial_gpus)
+        yield RayBackEnd(trial_cpus, trial_gpus, expected)
+
+
+@dataclass
+class _Shared:
+    """The connection of this process' searches; Ray allows one a process. `searches`: how many use
+    it."""
+
+    on: str
+    searches: int
+    closing: contextlib.ExitStack
+
+
+_shared: _Shared | None = None
+_sharing = threading.Lock()
+
+
+@contextmanager
+def _connection(
+    on: str, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[None]:
+    """A connection to the cluster, which searches in other threads share. One that the caller's own
+    code has made serves "ray", and stays open. Raises UsageError and WorkerError."""
+    global _shared
+    with _sharing:
+        if _shared is None and _is_callers_own(on):
+            _shared = _Shared(on, 0, contextlib.ExitStack())
+        if _shared is None:
+            login = ray_login()
+            closing = contextlib.ExitStack()
+            closing.enter_context(_connected(find_address(on, login), login, tell, warn))
+            _shared = _Shared(on, 0, closing)
+        elif _shared.on != on:
+            raise UsageError(
+                f"this process trains on {_shared.on} already, and can use one cluster at a time"
+            )
+        shared = _shared
+        shared.searches += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            shared.searches -= 1
+            if not shared.searches:
+                _shared = None
+                shared.closing.close()
+
+
+def _is_callers_own(on: str) -> bool:
+    """Whether the code that calls tuner has connected Ray itself. Raises UsageError where it did
+    so to use another cluster than this one."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return False
+    if on != "ray":
+        raise UsageError(
+            "this process has connected Ray itself: give on='ray' to train there, or call "
+            "ray.shutdown() first"
+        )
+    return True
 
 
 @contextmanager
@@ -88,10 +149,23 @@ def _init(address: RayAddress) -> Any:
     if not address.server:  # nobody else reaches it
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(address=address.text, **options)
+        with _signals_kept():
+            ray.init(address=address.text, **options)
     except Exception as error:
         raise WorkerError(_why_not_connected(address, error)) from error
     return ray
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if is_main and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _why_not_connected(address: RayAddress, error: Exception) -> str:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from tuner.system.temporary_folders import OWNER, sweep
 PIECE_BYTES = 32 * 2**20
 _PREFIX = "tuner-ray-"
 _LOGS = "tuner-logs-"
+_KEPT_S = 7 * 86400.0
 
 
 class SentFile(NamedTuple):
@@ -64,10 +66,10 @@ class NodeFolder:
     """The folder of one search on this node, which the actors there share. Each holds a lock of it;
     who leaves last removes it. What killed ones have left is removed by later ones."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, node: str) -> None:
         place = Path(tempfile.gettempdir())
         sweep(place, _PREFIX)
-        self._path = place / f"{_PREFIX}{name}-{_node()[:12]}"
+        self._path = place / f"{_PREFIX}{name}-{node[:12]}"
         self._owner = _hold(self._path)
 
     def unpack(self, data: SentData) -> Path:
@@ -84,10 +86,13 @@ class NodeFolder:
 
     def leave(self) -> None:
         """Remove the folder, unless other actors use it."""
+        owner, self._owner = self._owner, -1
+        if owner < 0:
+            return
         with suppress(OSError):
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(self._path, ignore_errors=True)
-        os.close(self._owner)
+        os.close(owner)
 
 
 def _hold(folder: Path) -> int:
@@ -122,7 +127,8 @@ def _write(path: Path, file: SentFile) -> None:
             target.write(ray.get(piece).data)
 
 
-def _node() -> str:
+def this_node() -> str:
+    """The id that Ray has given to the node."""
     import ray
 
     node: str = ray.get_runtime_context().get_node_id()
@@ -130,6 +136,16 @@ def _node() -> str:
 
 
 def worker_log(name: str, number: int) -> Path:
-    """The file on this node for what a search's worker prints."""
-    folder = Path(tempfile.gettempdir()) / f"{_LOGS}{os.getuid()}" / name
-    return folder / f"worker-{number}.log"
+    """The file on this node for what a search's worker prints. It outlasts the search for a week.
+    Raises OSError."""
+    place = Path(tempfile.gettempdir()) / f"{_LOGS}{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.lstat().st_uid != os.getuid():  # somebody else has made it
+        place = Path(tempfile.mkdtemp(prefix=_LOGS))
+    latest = time.time() - _KEPT_S
+    for old in place.iterdir():
+        with suppress(OSError):
+            if old.lstat().st_mtime < latest:
+                shutil.rmtree(old)
+    (place / name).mkdir(mode=0o700, exist_ok=True)
+    return place / name / f"worker-{number}.log"

@@ -10,59 +10,55 @@ the loop's.
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import WorkerError
-from tuner.study.messages import (
-    Checkpointed,
-    Failed,
-    Lost,
-    Message,
-    Reply,
-    Saved,
-    TrialRequest,
-    WorkerSetup,
-)
+from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.system.quantities import format_bytes
+from tuner.values import format_place
 from tuner.workers.base import EntryPoint, Place
-from tuner.workers.ray_actor import (
-    Answer,
-    Call,
-    Heard,
-    Open,
-    Order,
-    RayActor,
-    Recycle,
-    Restart,
-    State,
-    Submit,
-)
+from tuner.workers.ray_actor import Heard, Open, RayActor
+from tuner.workers.ray_checks import Expected
 from tuner.workers.ray_data import SentData, send_folder
+from tuner.workers.ray_losses import is_nodes_fault, why_lost, why_no_cluster, why_not_begun
+from tuner.workers.ray_remote import Remote
+from tuner.workers.ray_watch import NodeWatch
 
 logger = logging.getLogger(__name__)
 # So many actors in a row that end before their session is open are no accident.
 _MAX_FAILED_STARTS = 3
+# An actor that is needed no longer ends after so long: another may be needed soon.
+_SURPLUS_S = 15.0
 # How long actors have to end their processes and to remove their files, when the search ends.
 _CLOSE_S = 2.0
 # A waiting call, and one that ends its wait; one more that overtakes them.
 _CALLS_AT_ONCE = 3
+# An actor that could not be reached is asked again after so long.
+_AGAIN_S = 0.5
+# Ray's own lines are long; the reason stands first.
+_LINE = 200
+# So long no worker may have a place before the user is told: an actor's process takes seconds.
+_PLACELESS_S = 15.0
 
 
 @dataclass(frozen=True)
 class RayBackEnd:
     """See `base.BackEnd`. `trial_cpus`, `trial_gpus`: what a worker process takes of its node; of a
-    GPU it may be a part. Ray is connected."""
+    GPU it may be a part. `expected`: what a node must have to train; None for nothing. Ray is
+    connected."""
 
     trial_cpus: float = 1.0
     trial_gpus: float = 0.0
+    expected: Expected | None = None
 
     def warm(self, entry: EntryPoint, log: Path | None = None) -> None:
         """Actors begin with it as they are made, in `open_workers`."""
@@ -81,22 +77,24 @@ class RayBackEnd:
         tell: Callable[[str], None] = lambda line: None,
         share: Callable[[], int] | None = None,
     ) -> "RayWorkers":
-        return RayWorkers(
-            processes or max(1, self.room()), entry, setup, self, data_bytes=data_bytes, share=share
-        )
+        return RayWorkers(self, entry, setup, processes, data_bytes, tell, share)
 
-    def room(self) -> int:
-        """How many worker processes the nodes of the cluster have room for, if nothing else runs
-        on them."""
-        import ray
-
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    def room(self, nodes: list[dict[str, float]]) -> int:
+        """How many worker processes have room on nodes with these resources, if nothing else runs
+        there."""
         return sum(self._room_on(resources) for resources in nodes)
 
     def _room_on(self, resources: dict[str, float]) -> int:
-        wanted = {"CPU": self.trial_cpus, "GPU": self.trial_gpus}
-        rooms = [int(resources.get(name, 0) / each + 1e-9) for name, each in wanted.items() if each]
+        rooms = [int(resources.get(name, 0) / each + 1e-9) for name, each in self._wanted]
         return min(rooms, default=0)
+
+    @property
+    def _wanted(self) -> list[tuple[str, float]]:
+        both = [("CPU", self.trial_cpus), ("GPU", self.trial_gpus)]
+        return [(name, each) for name, each in both if each]
+
+    def __str__(self) -> str:
+        return " and ".join(f"{each:g} {name}" for name, each in self._wanted)
 
     def make_actor(self, entry: EntryPoint, name: str, number: int) -> Any:
         """A new actor, which starts when a node has room for it."""
@@ -110,227 +108,281 @@ class RayBackEnd:
             max_concurrency=_CALLS_AT_ONCE,
             scheduling_strategy="SPREAD",
         )
-        return actor.remote(entry, name, number, self.trial_cpus, self.trial_gpus)
-
-
-@dataclass
-class _Remote:
-    """An actor as the loop knows it. `orders`: those that it may not have had; `first_order`: the
-    number of the first one. `calls`: how many were made; `waiting`: the number of the one that is
-    under way, 0 without one. `place`: None until it is known. `busy`: the lanes whose trial has not
-    ended. `turns`: of each lane, how many trials and restarts there were."""
-
-    number: int
-    actor: Any
-    orders: deque[Order] = field(default_factory=deque)
-    first_order: int = 1
-    calls: int = 0
-    waiting: int = 0
-    received: int = 0
-    state: State = field(default_factory=State)
-    place: Place | None = None
-    busy: set[int] = field(default_factory=set)
-    turns: dict[int, int] = field(default_factory=dict)
-    recycled: bool = False
-
-    def next_turn(self, lane: int) -> int:
-        turn = self.turns[lane] = self.turns.get(lane, 0) + 1
-        return turn
-
-    @property
-    def takes(self) -> bool:
-        return self.state.opened and not self.state.outgrown and not self.recycled
+        return actor.remote(entry, name, number, self.trial_cpus, self.trial_gpus, self.expected)
 
 
 class RayWorkers:
-    """`processes` with `setup.lanes` workers each, an actor for each process."""
+    """`processes` with `setup.lanes` workers each, an actor for each process; None: as many as the
+    cluster has room for, and more when nodes join. `share`: how many workers are needed now."""
 
     def __init__(
         self,
-        processes: int,
+        back_end: RayBackEnd,
         entry: EntryPoint,
         setup: WorkerSetup,
-        back_end: RayBackEnd,
-        *,
+        processes: int | None = None,
         data_bytes: float | None = None,
+        tell: Callable[[str], None] = lambda line: None,
         share: Callable[[], int] | None = None,
     ) -> None:
+        _keep_quiet()
         self.lanes = setup.lanes
-        self.count = processes * self.lanes
-        self._entry, self._setup, self._back_end = entry, setup, back_end
-        self._data_bytes = data_bytes
+        self._back_end, self._entry, self._setup = back_end, entry, setup
+        self._data_bytes, self._tell_user = data_bytes, tell
         self._name = uuid.uuid4().hex[:16]
         self._data: SentData | None = None
-        self._is_started = False
-        self._failed_starts = 0
-        self._heard: queue.SimpleQueue[tuple[_Remote, int, Future[Heard]]] = queue.SimpleQueue()
+        self._is_started, self._failed_starts = False, 0
+        self._heard: queue.SimpleQueue[tuple[Remote, int, Future[Heard]]] = queue.SimpleQueue()
         self._messages: list[tuple[int, Message]] = []
-        # Their processes begin to import while the loop reads the data.
-        self._remotes = [self._make(number) for number in range(processes)]
-
-    def _make(self, number: int) -> _Remote:
-        remote = _Remote(number, self._back_end.make_actor(self._entry, self._name, number))
-        if self._is_started:
-            self._order(remote, self._opening())
-        return remote
-
-    def _opening(self) -> Open:
-        return Open(self._setup, self._data, self._data_bytes)
+        self._watch = NodeWatch()
+        self._grows = processes is None
+        # The nodes that may not train; their actors stay, so that no others begin there.
+        self._left_out: set[Place] = set()
+        self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
+        self._share = share or (lambda: self.count)
+        # The first ones of all: others are not needed now.
+        self._remotes: list[Remote] = []
+        self._needed_at = self._placed_at = self._ask_again_at = time.monotonic()
+        self._is_placeless = False
+        # Their processes import while the loop reads the data.
+        self._start_needed(at_least=1)
 
     def start(self) -> None:
         if self._setup.data is not None:
+            self._tell_user(f"sending {self._data_and_nodes(self._setup.data)}")
             self._data = send_folder(self._setup.data)
         self._is_started = True
         for remote in self._remotes:
-            self._order(remote, self._opening())
+            self._open(remote)
 
-    def _of(self, worker: int) -> tuple[_Remote, int]:
+    def _data_and_nodes(self, data: Path) -> str:
+        """ "12 MB of data to 3 nodes"."""
+        size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
+        fitting = sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
+        nodes = max(1, min(fitting, self.count // self.lanes))
+        return f"{format_bytes(size)} of data to {nodes} node{'s' * (nodes > 1)}"
+
+    def _start_needed(self, at_least: int = 0) -> None:
+        """Make the actors that the share asks for; end an idle one that it has not asked for during
+        a while."""
+        share = max(at_least, min(self._share(), self.count))
+        needed, clock = math.ceil(share / self.lanes), time.monotonic()
+        while len(self._remotes) < needed:
+            self._remotes.append(self._make(len(self._remotes)))
+        if len(self._remotes) <= needed:
+            self._needed_at = clock
+        elif clock - self._needed_at > _SURPLUS_S and not self._remotes[-1].busy:
+            _end([self._remotes.pop()])
+
+    def _make(self, number: int) -> Remote:
+        actor = self._back_end.make_actor(self._entry, self._name, number)
+        remote = Remote(number, actor)
+        if self._is_started:
+            self._open(remote)
+        else:
+            self._call(remote)
+        return remote
+
+    def _open(self, remote: Remote) -> None:
+        remote.open(Open(self._setup, self._data, self._data_bytes))
+        self._call(remote)
+
+    def _of(self, worker: int) -> tuple[Remote, int]:
+        """Its actor, and its lane there."""
         return self._remotes[worker // self.lanes], worker % self.lanes
 
-    def _worker(self, remote: _Remote, lane: int) -> int:
-        return remote.number * self.lanes + lane
+    def _has_actor(self, worker: int) -> bool:
+        return worker < len(self._remotes) * self.lanes
+
+    def _workers_of(self, remote: Remote) -> range:
+        return range(remote.number * self.lanes, (remote.number + 1) * self.lanes)
 
     def takes(self, worker: int) -> bool:
-        return self._of(worker)[0].takes
+        return self._has_actor(worker) and self._of(worker)[0].takes
 
     def place(self, worker: int) -> Place | None:
-        return self._of(worker)[0].place
+        return self._of(worker)[0].place if self._has_actor(worker) else None
 
     def submit(self, worker: int, request: TrialRequest) -> None:
         remote, lane = self._of(worker)
-        remote.busy.add(lane)
-        self._order(remote, Submit(lane, remote.next_turn(lane), request))
+        remote.submit(lane, request)
+        self._call(remote)
 
     def reply(self, worker: int, reply: Reply) -> None:
+        if not self._has_actor(worker):
+            return  # it was idle, and was let go
         remote, lane = self._of(worker)
-        if lane not in remote.busy:
-            return
-        order = Answer(lane, remote.turns[lane], reply)
-        if reply.stop and reply.save_to is None and not reply.checkpoint:
-            remote.busy.discard(lane)
-            remote.orders.append(order)  # it goes with the next trial, or at the next wait
-        else:
-            self._order(remote, order)
+        if lane in remote.busy and remote.reply(lane, reply):
+            self._call(remote)
 
     def restart(self, worker: int) -> None:
-        remote, lane = self._of(worker)
         logger.info("the process of worker %d is ended", worker)
-        remote.busy.discard(lane)
-        remote.state = State()
-        self._order(remote, Restart(lane, remote.next_turn(lane)))
+        remote, lane = self._of(worker)
+        remote.restart(lane)
+        self._call(remote)
 
     def recycle(self) -> list[int]:
         recycled: list[int] = []
         for remote in self._remotes:
-            if remote.state.outgrown and not remote.busy and not remote.recycled:
-                logger.info("the process of worker %d has grown, and is replaced", remote.number)
-                remote.recycled = True
-                self._order(remote, Recycle())
-                recycled += [self._worker(remote, lane) for lane in range(self.lanes)]
+            if remote.is_outgrown:
+                workers = self._workers_of(remote)
+                logger.info("the process of worker %d has grown, and is replaced", workers[0])
+                remote.recycle()
+                self._call(remote)
+                recycled += workers
         return recycled
 
-    def _order(self, remote: _Remote, order: Order) -> None:
-        remote.orders.append(order)
-        self._call(remote)
-
-    def _call(self, remote: _Remote) -> None:
-        """Send the orders, and have the actor say what comes. An earlier call waits no longer."""
-        remote.calls += 1
-        call = Call(
-            number=remote.calls,
-            first=remote.first_order,
-            orders=tuple(remote.orders),
-            received=remote.received,
-            known=remote.state,
-        )
-        number = remote.waiting = remote.calls
+    def _call(self, remote: Remote) -> None:
+        """Send its orders, and have the actor say what comes. An earlier call waits no longer."""
+        call = remote.next_call()
         future: Future[Heard] = remote.actor.exchange.remote(call).future()
-        future.add_done_callback(lambda done: self._heard.put((remote, number, done)))
+        future.add_done_callback(lambda done: self._heard.put((remote, call.number, done)))
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        for remote in self._remotes:
-            if not remote.waiting or remote.orders:
-                self._call(remote)
+        self._follow_cluster()
+        self._start_needed()
+        self._call_idle()
         deadline = time.monotonic() + timeout_s
-        while not self._messages:
+        while True:
+            left_s = 0.0 if self._messages else max(0.0, deadline - time.monotonic())
             try:
-                self._hear(*self._heard.get(timeout=max(0.0, deadline - time.monotonic())))
+                remote, call, done = self._heard.get(timeout=left_s)
             except queue.Empty:
                 break
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._hear(*self._heard.get_nowait())
+            remote.answered(call)
+            if self._is_current(remote):
+                self._hear(remote, done)
         messages, self._messages = self._messages, []
         return messages
 
-    def _hear(self, remote: _Remote, number: int, done: "Future[Heard]") -> None:
-        if self._remotes[remote.number] is not remote:
-            return  # it was replaced meanwhile
-        if remote.waiting == number:
-            remote.waiting = 0
+    def _follow_cluster(self) -> None:
+        """Notice a head that is gone, and nodes that have joined."""
+        if self._watch.is_gone():
+            raise WorkerError(self._why_gone("its head does not answer"))
+        if self._grows:
+            room = self._back_end.room(self._watch.resources) * self.lanes
+            if room > self.count:
+                self.count = room
+                self._tell_user(f"the cluster has grown: room for {room} workers")
+        self._tell_placeless()
+
+    def _tell_placeless(self) -> None:
+        """Say so when no node has had room for a worker for a while."""
+        clock = time.monotonic()
+        if not self._remotes or any(remote.state.begun for remote in self._remotes):
+            self._placed_at = clock
+            self._is_placeless = False
+        elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
+            self._is_placeless = True
+            self._tell_user(
+                f"waiting for a node with room for a worker ({self._back_end}); the cluster has "
+                f"{len(self._watch.resources)} nodes"
+            )
+
+    def _call_idle(self) -> None:
+        """Have those that have nothing to do wait for what comes, too."""
+        if time.monotonic() < self._ask_again_at:
+            return
+        for remote in self._remotes:
+            if not remote.waiting or remote.has_unsent:
+                self._call(remote)
+
+    def _is_current(self, remote: Remote) -> bool:
+        number = remote.number
+        return number < len(self._remotes) and self._remotes[number] is remote
+
+    def _hear(self, remote: Remote, done: "Future[Heard]") -> None:
         error = done.exception()
         if error is not None:
-            self._lose(remote, error)
+            self._hear_error(remote, error)
             return
         heard = done.result()
         if heard.problem is not None:
             raise WorkerError(heard.problem)
-        while remote.orders and remote.first_order <= heard.done:
-            remote.orders.popleft()
-            remote.first_order += 1
-        self._learn_state(remote, heard)
-        for position, said in enumerate(heard.messages, heard.first):
-            if position <= remote.received:
-                continue
-            remote.received = position
-            if said.turn == remote.turns.get(said.lane, 0):
-                self._tell(remote, said.lane, said.message)
-
-    def _learn_state(self, remote: _Remote, heard: Heard) -> None:
-        if remote.orders:
-            return  # it does not know yet what it was told
-        remote.state = heard.state
-        if not heard.state.outgrown:
-            remote.recycled = False
-        if heard.state.opened:
+        if remote.place is None and heard.place is not None:
+            self._log_place(remote, heard)
+            if heard.unfit and heard.place not in self._left_out:
+                self._left_out.add(heard.place)
+                self._tell_user(f"node {format_place(*heard.place)} is left out: {heard.unfit}")
+        first = self._workers_of(remote)[0]
+        self._messages += [(first + lane, message) for lane, message in remote.hear(heard)]
+        if remote.state.opened:
             self._failed_starts = 0
 
-    def _tell(self, remote: _Remote, lane: int, message: Message) -> None:
-        if isinstance(message, Saved | Failed | Checkpointed | Lost):
-            remote.busy.discard(lane)
-        self._messages.append((self._worker(remote, lane), message))
+    def _log_place(self, remote: Remote, heard: Heard) -> None:
+        assert heard.place is not None
+        number, place = self._workers_of(remote)[0], heard.place
+        logger.info(
+            "worker %d is on %s (node %s), and prints into %s there",
+            number,
+            place.host,
+            place.node,
+            heard.log,
+        )
 
-    def _lose(self, remote: _Remote, error: BaseException) -> None:
-        """The actor is gone: its node, or its process."""
-        self._failed_starts += not remote.state.opened
+    def _hear_error(self, remote: Remote, error: BaseException) -> None:
+        """Raises WorkerError for what concerns more than this actor."""
+        from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+        if isinstance(error, ActorUnavailableError):
+            self._ask_again_at = time.monotonic() + _AGAIN_S  # the call may have run all the same
+        elif isinstance(error, RayActorError):
+            self._lose(remote, error)
+        elif isinstance(error, RayTaskError):
+            raise WorkerError(f"training cannot start: {why_not_begun(error)}")
+        else:
+            raise WorkerError(self._why_gone(why_not_begun(error)))
+
+    def _why_gone(self, reason: str) -> str:
+        return why_no_cluster(self._setup.study.name, reason)
+
+    def _lose(self, remote: Remote, error: BaseException) -> None:
+        """The actor is gone, with all that it trained; another takes its number."""
+        self._failed_starts += not remote.state.opened and not is_nodes_fault(error)
         if self._failed_starts >= _MAX_FAILED_STARTS:
-            raise WorkerError(f"workers end as they start: {_first_line(error)}")
-        others = len(remote.busy)
-        for lane in range(self.lanes):
-            beside = others - (lane in remote.busy)
-            lost = Lost(None, beside, last_words=_first_line(error))
-            self._messages.append((self._worker(remote, lane), lost))
+            raise WorkerError(f"workers end as they start: {why_not_begun(error)}")
+        gone = why_lost(error, remote.place)
+        logger.info("worker %d %s", self._workers_of(remote)[0], gone)
+        for lane, worker in enumerate(self._workers_of(remote)):
+            beside = len(remote.busy - {lane})
+            self._messages.append((worker, Lost(None, beside, gone=gone)))
         self._remotes[remote.number] = self._make(remote.number)
 
     def close(self) -> None:
-        import ray
-
+        self._watch.end()
         remotes, self._remotes = self._remotes, []
         self._data = None
-        closing = [remote.actor.close.remote() for remote in remotes if remote.state.opened]
-        thread = threading.Thread(target=_end, args=(closing, remotes, ray), daemon=True)
-        thread.start()
-        thread.join(_CLOSE_S + 0.5)
+        _end(remotes, within_s=_CLOSE_S)
 
 
-def _end(closing: list[Any], remotes: list[_Remote], ray: Any) -> None:
-    if closing:
+def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
+    """End the actors: first as they do it themselves, then by force. A cluster that is gone holds
+    up nobody."""
+    import ray
+
+    def end() -> None:
         with contextlib.suppress(Exception):
-            ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
-    for remote in remotes:
-        with contextlib.suppress(Exception):
-            ray.kill(remote.actor)
+            begun = [remote.actor for remote in remotes if remote.state.begun]
+            closing = [actor.close.remote() for actor in begun]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
+        for remote in remotes:
+            with contextlib.suppress(Exception):
+                ray.kill(remote.actor)
+
+    thread = threading.Thread(target=end, name="ray-end", daemon=True)
+    thread.start()
+    thread.join(within_s + 0.5 if within_s else 0.0)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _keep_quiet() -> None:
+    """Ray prints what happens on its nodes to this process' stdout, past its loggers. It goes to
+    the search's log instead."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private import worker
+
+        def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+            for line in data["lines"]:
+                logger.info("Ray: %s", str(line).partition("\n")[0][:_LINE])
+
+        worker.print_to_stdstream = log
