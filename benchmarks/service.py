@@ -176,10 +176,12 @@ def _count_statements(store: Store) -> Counter[str]:
 
 @dataclass
 class _Window:
-    """What the loop did in a stretch of time, from some seconds after its first wait."""
+    """What the loop did in a stretch of time, from some seconds after the first wait in which
+    `workers` have been given a trial."""
 
     store: Store
     counted: Counter[str]
+    workers: int
     begins_s: float
     lasts_s: float
     first: float = 0.0
@@ -188,7 +190,9 @@ class _Window:
     after: Result = field(default_factory=dict)
 
     def on_wait(self, waited_s: float) -> None:
-        clock = time.perf_counter()
+        clock, pace = time.perf_counter(), simulated_workers.PACE
+        if pace.begun < self.workers:
+            return
         self.first = self.first or clock
         at = clock - self.first
         if at < self.begins_s:
@@ -202,8 +206,9 @@ class _Window:
                 signal.raise_signal(signal.SIGINT)  # the search has done enough
 
     def _now(self, clock: float) -> Result:
-        reports = simulated_workers.PACE.reports
-        return {"clock": clock, "cpu": time.process_time(), "reports": reports, **self.counted}
+        pace = simulated_workers.PACE
+        told = {"reports": pace.reports, "begun": pace.begun}
+        return {"clock": clock, "cpu": time.process_time(), **told, **self.counted}
 
     def gained(self, name: str) -> float:
         return float(self.after[name] - self.before[name])
@@ -217,11 +222,13 @@ def many_workers(
     sampler: str = "tpe",
     pruner: str = "hyperband",
     epochs: int = 27,
+    staggered: bool = False,
     profile: str | None = None,
 ) -> Result:
     """`busy`: the share of its time that a loop with so many workers does not wait for them, each
     of which sends a report every `report_s`. Nothing is trained. `cpu`: the share in which it
-    computes itself; the rest it waits for the database."""
+    computes itself; the rest it waits for the database. `begin_s`: until all had a trial.
+    `staggered`: see Pace."""
     with (
         tempfile.TemporaryDirectory() as folder,
         new_database(database, folder) as (url, _),
@@ -237,12 +244,13 @@ def many_workers(
         )
         study = create_study(wanted, settings, lambda: store).study
         slots_wanted(store, study, 100_000, None)
-        window = _Window(store, _count_statements(store), 10.0, seconds)
+        window = _Window(store, _count_statements(store), workers, 10.0, seconds)
         pace = simulated_workers.PACE
-        pace.report_s, pace.on_wait = report_s, window.on_wait
+        pace.report_s, pace.on_wait, pace.staggered = report_s, window.on_wait, staggered
         options = SearchOptions(
             Limits(100_000), workers, tracking=False, back_end=simulated_workers.NAME
         )
+        began = time.perf_counter()
         if profile:
             import cProfile
 
@@ -259,6 +267,8 @@ def many_workers(
     return {
         "busy": round(1 - window.waited_s / lasted, 3),
         "cpu": round(window.gained("cpu") / lasted, 3),
+        "begin_s": round(window.first - began, 1),
+        "trials_per_s": round(window.gained("begun") / lasted, 1),
         "reports_per_s": round(window.gained("reports") / lasted, 1),
         "cpu_ms": round(1000 * window.gained("cpu") / window.gained("reports"), 2),
         "statements": round(window.gained("statements") / window.gained("reports"), 1),

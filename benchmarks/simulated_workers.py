@@ -22,11 +22,15 @@ NAME = "simulated"
 @dataclass
 class Pace:
     """`report_s`: seconds from one report of a trial to the next. `on_wait`: called before each
-    wait, and with what it has waited after it. `reports`: how many were sent."""
+    wait, and with what it has waited after it. `staggered`: the first trial of each worker begins
+    at an epoch by chance, as if the search had run for long: trials end all the time. `reports`:
+    how many were sent. `begun`: how many trials were given to workers."""
 
     report_s: float = 0.5
     on_wait: Callable[[float], None] = lambda waited_s: None
+    staggered: bool = False
     reports: int = 0
+    begun: int = 0
 
 
 PACE = Pace()
@@ -53,12 +57,12 @@ def open_workers(
     return SimulatedWorkers(processes or 1)
 
 
-def train(request: TrialRequest) -> Iterator[Report | Ended]:
+def train(request: TrialRequest, first_epoch: int = 1) -> Iterator[Report | Ended]:
     """What a trial tells: a score that climbs as training does, to a height that its params say."""
     chance = random.Random(repr(sorted(request.params.items())))
     height, metric = chance.uniform(0.5, 0.99), request.goal.metric
     epochs = int(request.params["epochs"])
-    for epoch in range(1, epochs + 1):
+    for epoch in range(first_epoch, epochs + 1):
         score = height * (1 - 0.7**epoch)
         metrics = {"loss": 1 - score, "accuracy": score, "val_loss": 1 - score, metric: score}
         yield Report(epoch, epoch, True, metrics, {"train": 0.1 * epoch}, "shared graph")
@@ -89,7 +93,11 @@ class SimulatedWorkers:
         return []
 
     def submit(self, worker: int, request: TrialRequest) -> None:
-        self._trials[worker] = train(request)
+        first = 1
+        if PACE.staggered and worker not in self._trials:
+            first = self._chance.randint(1, int(request.params["epochs"]))
+        self._trials[worker] = train(request, first)
+        PACE.begun += 1
         # Trials that begin together do not report together.
         self._tell_next(worker, PACE.report_s * self._chance.uniform(0.5, 1.5))
 

@@ -243,6 +243,60 @@ def _mlflow_credentials() -> Mapping[str, str]:
     return parser["mlflow"] if parser.has_section("mlflow") else {}
 
 
+@dataclass(frozen=True, repr=False)
+class RayLogin:
+    """What Ray's own variables say. `address`: "" if unset. `folder`: where Ray keeps what runs on
+    this machine. `token`: None where there is none; `source`: where it stands; `token_file`: where
+    Ray looks for it by default. `uses_tls`: whether connections are encrypted."""
+
+    address: str
+    folder: Path
+    token: str | None
+    source: str
+    token_file: Path
+    uses_tls: bool
+
+
+def ray_login() -> RayLogin:
+    """Read RAY_ADDRESS, RAY_TMPDIR, TMPDIR, RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH and RAY_USE_TLS."""
+    env = os.environ.get
+    token_file = Path(env("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    token, source = (env("RAY_AUTH_TOKEN") or "").strip(), "RAY_AUTH_TOKEN"
+    if not token:
+        source = str(token_file)
+        with suppress(OSError, UnicodeError):
+            token = token_file.read_text(encoding="utf-8").strip()
+    secret_masking.remember_values([token])
+    return RayLogin(
+        address=env("RAY_ADDRESS") or "",
+        folder=Path(env("RAY_TMPDIR") or env("TMPDIR") or "/tmp") / "ray",
+        token=token or None,
+        source=source,
+        token_file=token_file,
+        uses_tls=(env("RAY_USE_TLS") or "").lower() in ("1", "true"),
+    )
+
+
+@contextmanager
+def ray_environment(token: str | None) -> Iterator[None]:
+    """Inside, Ray in this process uses this token, None for none, and sends no statistics of its
+    use. Ray reads all that from the environment alone."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    wanted["RAY_AUTH_MODE"] = "disabled" if token is None else "token"
+    if token is not None:
+        wanted["RAY_AUTH_TOKEN"] = token
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -61,6 +61,8 @@ def _take(status: RunStatus, progress: WatchedStudy, study: StudyRow) -> None:
         status.best, status.best_trial = progress.best
     several = len(progress.loops) > 1
     status.workers = [_worker(trial, several) for trial in progress.running]
+    places = [trial.place_text for trial in progress.running]
+    status.places = {n: place for n, place in enumerate(places) if place is not None}
     status.note = describe_work(study, progress)
 
 
