@@ -38,24 +38,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that no process is left alone with one at the end; before
-    them the faults, which one process does one after another."""
+    them the folders that one process does one after another."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not _of_faults(item.path), item.path not in long))
+    items.sort(key=lambda item: (_in_one_process(item.path) is None, item.path not in long))
 
 
-def _of_faults(path: PurePath) -> bool:
-    return path.parent.name == "faults"
+def _in_one_process(path: PurePath) -> str | None:
+    """The folder of the test, if one process is to do all of it."""
+    return path.parent.name if path.parent.name in ("faults", "ray") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """A file goes to one process, because its tests share servers and searches. Faults are done one
-    at a time: they keep both cores busy, and have deadlines."""
+    at a time: they keep both cores busy, and have deadlines. The tests on Ray share a cluster."""
     processes = session.config.option.processes
     if processes < 2 or session.testsfailed or session.config.option.collectonly:
         return None
     fork_server.start_server()
-    return run_forked(session, processes, lambda item: _of_faults(item.path) or item.path)
+    return run_forked(session, processes, lambda item: _in_one_process(item.path) or item.path)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ TunerError                      one line on stderr, exit code 1
 ├── LeaseLost                   the study or this loop's lease is gone: the loop writes nothing more
 ├── SlotLost                    another loop has taken a trial over; the loop handles it
 ├── ArtifactError               a saved network is missing, or its file is a different one
+│   └── ArtifactsUnavailable    the store of networks cannot be reached, or refuses
 ├── ExportError                 a network cannot be exported, or its export is another network
 ├── TrackingError               MLflow failed; never raised into the search
 ├── NotPromoted                 a champion stays that a network does not beat, or is not compared to
@@ -96,6 +97,10 @@ class SlotLost(TunerError):
 
 class ArtifactError(TunerError):
     """A saved network is missing, or its file is not the recorded one."""
+
+
+class ArtifactsUnavailable(ArtifactError, OSError):
+    """The store of networks and checkpoints, such as s3://…, cannot be reached, or refuses."""
 
 
 class ExportError(TunerError):

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tuner.system import secret_masking
-from tuner.system.locations import database_folder, mlflow_url
+from tuner.system.locations import database_folder, local_path, mlflow_url
 from tuner.system.start_up import is_current_folder, ordered_path
+from tuner.system.store_urls import check_store_url
 
 
 @cache
@@ -53,7 +54,7 @@ VARIABLES = (
     Variable("TUNER_DATA_HOME", "folder searched for data sets", "~/.cache/tuner/data"),
     Variable(
         "TUNER_CHECKPOINTS",
-        "folder of saved networks, one a study",
+        "folder of saved networks and checkpoints, or s3://BUCKET/PREFIX",
         ".tuner/checkpoints, beside a SQLite database",
     ),
     Variable(
@@ -80,7 +81,16 @@ VARIABLES = (
 )
 SYSTEM_DATA = Path("/usr/share/datasets")
 # Libraries read those of other programs, and may print them in an error.
-_PASSWORDS = ("TUNER_UI_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+_PASSWORDS = (
+    "TUNER_UI_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "PGPASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+)
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
@@ -91,7 +101,9 @@ def _trusted_code() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """Resolved once in a command, then passed on."""
+    """Resolved once in a command, then passed on. `checkpoints`: the project's local folder, of
+    logs and locks, and of networks and checkpoints too unless `artifacts_url` says where they
+    are."""
 
     storage: str
     tracking_uri: str
@@ -100,6 +112,7 @@ class Settings:
     keras_home: Path
     scratch: Path | None = None
     trusted_code: Path = field(default_factory=_trusted_code)
+    artifacts_url: str | None = None
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
@@ -112,21 +125,33 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
     for address in notify_addresses():
         secret_masking.remember_address(address)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
+    folder, artifacts_url = _artifact_places(env.get("TUNER_CHECKPOINTS"))
     return Settings(
         storage=storage,
         tracking_uri=tracking_uri or env.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
-        checkpoints=_checkpoints(env.get("TUNER_CHECKPOINTS"), storage),
+        checkpoints=folder or _project_folder(storage),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
         scratch=Path(env["TUNER_SCRATCH"]).expanduser() if env.get("TUNER_SCRATCH") else None,
+        artifacts_url=artifacts_url,
     )
 
 
-def _checkpoints(chosen: str | None, storage: str) -> Path:
+def _artifact_places(chosen: str | None) -> tuple[Path | None, str | None]:
+    """The folder and the URL that TUNER_CHECKPOINTS names; at most one of them. Raises UsageError
+    for a URL that cannot be used."""
+    if not chosen:
+        return None, None
+    if chosen.startswith("file:///"):
+        return local_path(chosen), None
+    if "://" in chosen:
+        return None, check_store_url(chosen, "TUNER_CHECKPOINTS")
+    return Path(chosen).expanduser(), None
+
+
+def _project_folder(storage: str) -> Path:
     """The project's folder of networks lies beside a SQLite database, from wherever that is used.
     For other databases it lies in the current folder."""
-    if chosen:
-        return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
 
 
@@ -211,6 +236,60 @@ def _mlflow_credentials() -> Mapping[str, str]:
     with suppress(OSError, configparser.Error, UnicodeError):
         parser.read(Path("~/.mlflow/credentials").expanduser(), encoding="utf-8")
     return parser["mlflow"] if parser.has_section("mlflow") else {}
+
+
+@dataclass(frozen=True, repr=False)
+class RayLogin:
+    """What Ray's own variables say. `address`: "" if unset. `folder`: where Ray keeps what runs on
+    this machine. `token`: None where there is none; `source`: where it stands; `token_file`: where
+    Ray looks for it by default. `uses_tls`: whether connections are encrypted."""
+
+    address: str
+    folder: Path
+    token: str | None
+    source: str
+    token_file: Path
+    uses_tls: bool
+
+
+def ray_login() -> RayLogin:
+    """Read RAY_ADDRESS, RAY_TMPDIR, TMPDIR, RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH and RAY_USE_TLS."""
+    env = os.environ.get
+    token_file = Path(env("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    token, source = (env("RAY_AUTH_TOKEN") or "").strip(), "RAY_AUTH_TOKEN"
+    if not token:
+        source = str(token_file)
+        with suppress(OSError, UnicodeError):
+            token = token_file.read_text(encoding="utf-8").strip()
+    secret_masking.remember_values([token])
+    return RayLogin(
+        address=env("RAY_ADDRESS") or "",
+        folder=Path(env("RAY_TMPDIR") or env("TMPDIR") or "/tmp") / "ray",
+        token=token or None,
+        source=source,
+        token_file=token_file,
+        uses_tls=(env("RAY_USE_TLS") or "").lower() in ("1", "true"),
+    )
+
+
+@contextmanager
+def ray_environment(token: str | None) -> Iterator[None]:
+    """Inside, Ray in this process uses this token, None for none, and sends no statistics of its
+    use. Ray reads all that from the environment alone."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    wanted["RAY_AUTH_MODE"] = "disabled" if token is None else "token"
+    if token is not None:
+        wanted["RAY_AUTH_TOKEN"] = token
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 # What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.

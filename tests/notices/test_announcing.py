@@ -311,7 +311,7 @@ def test_a_certificate_that_nobody_signed_is_refused(certificate: Path) -> None:
 
 
 def test_a_password_crosses_no_network_unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.notices.mail._is_this_machine", lambda host: False)
+    monkeypatch.setattr("tuner.notices.mail.is_loopback", lambda host: False)
     with MailTarget().serving() as target:
         receiver = make_receiver(f"smtp://me:{SECRET}@127.0.0.1:{target.port}/?to=you@host")
         with pytest.raises(NoticeError, match="STARTTLS"):

@@ -1,14 +1,10 @@
-"""What stands in pyproject.toml and docker-compose.yml."""
+"""What stands in pyproject.toml."""
 
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -32,18 +28,3 @@ def test_another_system_is_refused_in_one_line() -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("tuner: this system (")
     assert "POSIX" in line
-
-
-def command_lines(service: dict[str, Any]) -> Iterator[str]:
-    for place in (service, service.get("healthcheck", {})):
-        for key in ("command", "entrypoint", "test"):
-            words = place.get(key, [])
-            yield from [words] if isinstance(words, str) else words
-
-
-def test_no_command_line_of_a_container_has_the_password() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    words = [word for service in services.values() for word in command_lines(service)]
-    assert any("pg_isready" in word for word in words)
-    assert not any("PASSWORD" in word or re.search(r"://\w+:", word) for word in words)
-    assert "${TUNER_DB_PASSWORD" in services["dashboard"]["environment"]["PGPASSWORD"]

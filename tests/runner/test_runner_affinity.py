@@ -29,11 +29,11 @@ BOTH = [0, 1]
 
 
 def test_of_equals_the_first() -> None:
-    assert Affinity(3).choose([1, 2], "a") == 1
+    assert Affinity().choose([1, 2], "a") == 1
 
 
 def test_first_trials_spread_the_programs() -> None:
-    affinity = Affinity(2)
+    affinity = Affinity()
     affinity.gave(0, "a")
     assert affinity.choose(BOTH, "b") == 1
     affinity.gave(1, "b")
@@ -42,7 +42,7 @@ def test_first_trials_spread_the_programs() -> None:
 
 
 def test_the_latest_holder_is_preferred_whatever_it_was_given_since() -> None:
-    affinity = Affinity(2)
+    affinity = Affinity()
     for worker, key in [(0, "a"), (1, "a"), (1, "b")]:
         affinity.gave(worker, key)
     assert affinity.choose(BOTH, "a") == 1
@@ -52,7 +52,7 @@ def test_the_latest_holder_is_preferred_whatever_it_was_given_since() -> None:
 
 
 def test_a_program_of_one_trial_alone_is_held_by_nobody() -> None:
-    affinity = Affinity(2)
+    affinity = Affinity()
     affinity.gave(1, "")
     affinity.gave(0, "a")
     affinity.gave(1, "")
@@ -60,7 +60,7 @@ def test_a_program_of_one_trial_alone_is_held_by_nobody() -> None:
 
 
 def test_a_new_process_holds_what_it_was_given_alone() -> None:
-    affinity = Affinity(2)
+    affinity = Affinity()
     for worker, key in [(0, "a"), (0, "b"), (1, "c")]:
         affinity.gave(worker, key)
     affinity.forget(0)
@@ -72,14 +72,14 @@ def test_a_new_process_holds_what_it_was_given_alone() -> None:
 
 
 def test_a_worker_keeps_the_latest_programs() -> None:
-    affinity = Affinity(2, most_programs=2)
+    affinity = Affinity(most_programs=2)
     for key in ("a", "b", "a", "c"):
         affinity.gave(0, key)
     assert [affinity.choose(BOTH, key) for key in ("a", "b", "c")] == [0, 1, 0]
 
 
 def test_workers_of_one_process_share_its_programs() -> None:
-    affinity = Affinity(4, lanes=2)
+    affinity = Affinity(lanes=2)
     affinity.gave(0, "a")
     assert affinity.choose([1, 2, 3], "a") == 1
     assert affinity.choose([1, 2, 3], "b") == 2

@@ -17,9 +17,9 @@ from waiting import wait_until
 from tuner.errors import UsageError
 from tuner.manage.trust import trust_code
 from tuner.reports.worker_tables import worker_rows
-from tuner.service import daemon, late_deliveries
+from tuner.service import daemon, daemon_health, late_deliveries
 from tuner.service.daemon import DaemonStatus, Skipped
-from tuner.service.daemon_health import HealthFile, HealthServer, is_well
+from tuner.service.daemon_health import HealthFile, HealthServer, is_alive, is_well
 from tuner.service.daemon_start import WorkerWanted
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons, list_loops
@@ -242,6 +242,12 @@ def test_health() -> None:
     assert not is_well(status("idle", time.time() - 60), time.time())  # it hangs
 
 
+def test_only_one_that_hangs_is_to_be_restarted() -> None:
+    assert all(is_alive(status(state), time.time()) for state in ("idle", "no database"))
+    assert is_alive(status("draining", time.time() - 60), time.time())
+    assert not is_alive(status("idle", time.time() - 60), time.time())
+
+
 def read(server: HealthServer, path: str, host: str | None = None) -> tuple[int, bytes]:
     request = urllib.request.Request(f"{server.address}{path}")
     if host is not None:
@@ -262,6 +268,7 @@ def test_the_endpoint_says_how_the_daemon_is() -> None:
         assert (code, json.loads(page)["skipped"]) == (200, {"a": "no data"})
         states[0] = "draining"
         assert read(server, "/health")[0] == 503
+        assert read(server, "/alive")[0] == 200
         assert read(server, "/metrics") == (200, b"up 1\n")
         assert read(server, "/")[0] == 404
         assert read(server, "/health", host="evil.example:80")[0] == 403
@@ -269,6 +276,23 @@ def test_the_endpoint_says_how_the_daemon_is() -> None:
             HealthServer(int(server.address.rpartition(":")[2]), status)
     finally:
         server.close()
+
+
+def test_other_machines_read_no_names_and_are_told_apart_from_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = HealthServer(0, status, lambda: (b"up 1\n", "text/plain"), host="0.0.0.0")
+    server.start()
+    try:
+        assert json.loads(read(server, "/health")[1])["skipped"] == {"a": "no data"}
+        assert read(server, "/health", host="10.1.2.3:9108")[0] == 200
+        assert read(server, "/health", host="evil.example:9108")[0] == 403
+        monkeypatch.setattr(daemon_health, "is_loopback", lambda address: False)
+        assert json.loads(read(server, "/health")[1]) == {"healthy": True, "state": "idle"}
+    finally:
+        server.close()
+    with pytest.raises(UsageError, match=r"--health-host 192\.0\.2\.1 with --health-port 0 cannot"):
+        HealthServer(0, status, host="192.0.2.1")
 
 
 def test_the_file_says_how_the_daemon_is(tmp_path: Path) -> None:
@@ -287,6 +311,7 @@ def test_the_file_says_how_the_daemon_is(tmp_path: Path) -> None:
     [
         (WorkerWanted(processes=0), "--processes must be between 1 and 1000, got 0"),
         (WorkerWanted(health_port=70000), "--health-port must be between 0 and 65535"),
+        (WorkerWanted(health_host="0.0.0.0"), "--health-host needs --health-port"),
         (WorkerWanted(trusted=("abc",)), "--trust-code must be a SHA-256 of 64 digits"),
         (WorkerWanted(patterns=("",)), "--studies must be a name or a pattern"),
     ],

@@ -63,6 +63,7 @@ def test_a_daemon_counts_what_it_does(bench: ServiceBench) -> None:
     states = {state: found[f'tuner_studies{{state="{state}"}}'] for state in ("done", "paused")}
     assert states == {"done": 2, "paused": 1}
     assert found['tuner_studies{state="open"}'] == 0
+    assert found['tuner_trial_slots{state="open"}'] == 0
     assert found["tuner_database_up"] == 1
     assert found["process_resident_memory_bytes"] > 1e6
 
@@ -70,12 +71,15 @@ def test_a_daemon_counts_what_it_does(bench: ServiceBench) -> None:
 def test_the_page_counts_studies_trials_and_answers(bench: ServiceBench) -> None:
     bench.add("s", 3)
     bench.run(2)
+    study_control.set_state(bench.store, bench.add("paused", 5), StudyState.PAUSED)
     with page_client(bench.store) as client:
         assert client.get("/nothing").status_code == 404
         answer = client.get("/metrics")
         found = read(lambda: (answer.content, answer.headers["content-type"]))
     assert found['tuner_studies{state="open"}'] == 1
     assert found['tuner_trials{state="complete"}'] == 2
+    slots = [found[f'tuner_trial_slots{{state="{state}"}}'] for state in ("open", "claimed")]
+    assert slots == [1, 0]
     assert found['tuner_trials{state="running"}'] == 0
     assert found["tuner_workers"] == found["tuner_loops"] == 0
     assert found['tuner_http_requests_total{code="404"}'] == 1

@@ -23,7 +23,9 @@ from optuna.storages._rdb import storage as rdb
 from toy_training import CODE, NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
+from tuner.errors import WorkerError
 from tuner.manage.creation import trust_own_code
+from tuner.manage.search_cluster import ClusterWanted
 from tuner.runner import (
     KERAS,
     Limits,
@@ -101,9 +103,12 @@ class Signals(Silent):
 
 class Bench:
     """A folder and a database with a study of toy trials. `by_daemon`: what `start` starts is a
-    daemon, which ends once the study is done."""
+    daemon, which ends once the study is done. `on`: the Ray cluster of the loops that `start`
+    starts, with what `joining` has of their environment."""
 
     by_daemon = False
+    on: str | None = None
+    joining: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, store: Store, tracking_uri: str | None = None) -> None:
         self.folder, self.store, self.tracking_uri = folder, store, tracking_uri
@@ -140,7 +145,7 @@ class Bench:
     def run(
         self,
         trials: int | None,
-        workers: int = 1,
+        workers: int | None = 1,
         more: int | None = None,
         entry: EntryPoint = TOY,
         watcher: Watcher | None = None,
@@ -158,7 +163,7 @@ class Bench:
     def start(
         self,
         trials: int,
-        workers: int = 1,
+        workers: int | None = 1,
         asked: Mapping[str, Any] = MappingProxyType({}),
         clock_s: float = 0.0,
         file_bytes: int | None = None,
@@ -170,9 +175,10 @@ class Bench:
         file larger than `file_bytes`. `entry`: of TOY or KERAS. `fresh`: with an interpreter of its
         own, where the imports are part of what is tested."""
         where = (str(self.folder), self.url, self.tracking_uri)
-        order = Order(*where, entry, trials, workers, dict(asked), limits, self.by_daemon)
+        order = Order(*where, entry, trials, workers, dict(asked), limits, self.by_daemon, self.on)
         arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
         environment = os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)}
+        environment |= self.joining
         if not fresh:
             return start_loop(arguments, environment)
         # Not this file as the script: each worker would run it anew, and import all that a loop
@@ -240,10 +246,11 @@ class Order:
     tracking_uri: str | None
     entry: str
     trials: int
-    workers: int
+    workers: int | None
     asked: dict[str, Any]
     limits: dict[str, Any]
     by_daemon: bool
+    on: str | None
 
 
 def set_clock(offset_s: float) -> None:
@@ -271,8 +278,16 @@ def main(order_json: str, clock_s: str, file_bytes: str) -> int:
         from daemon_loop import run_until_done
 
         assert not order.limits, "a daemon has those that the study stores"
-        return run_until_done(bench, entry, order.trials, order.workers, order.asked)
-    outcome = bench.run(order.trials, order.workers, entry=entry, asked=order.asked, **order.limits)
+        return run_until_done(bench, entry, order.trials, order.workers or 1, order.asked)
+    try:
+        with ClusterWanted(order.on).opened(bench.settings, print, print) as back_end:
+            asked = order.asked | {"back_end": back_end}
+            outcome = bench.run(
+                order.trials, order.workers, entry=entry, asked=asked, **order.limits
+            )
+    except WorkerError as error:
+        print(f"Error: {error}")
+        return 1
     print(f"{outcome.reason} done_here={outcome.status.done_here} put_back={outcome.put_back}")
     return 130 if outcome.reason == "interrupted" else 0
 

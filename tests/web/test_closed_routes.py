@@ -15,7 +15,7 @@ from tuner.web.security.guards import Guard
 
 PASSWORD = "a good password"
 # What whoever can reach the server may see, and do.
-OPEN = {"GET /login", "POST /login", "GET /health", "HEAD /health"}
+OPEN = {"GET /login", "POST /login", "GET /health", "HEAD /health", "GET /alive", "HEAD /alive"}
 READING = {"GET", "HEAD"}
 
 

@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from tuner.web.security.request_checks import (
-    MOST_BODY_BYTES,
-    CheckRequests,
-    HostRule,
-    is_loopback,
-)
+from tuner.system.addresses import is_loopback
+from tuner.web.security.request_checks import MOST_BODY_BYTES, CheckRequests, HostRule
 
 Headers = list[tuple[str, str]]
 PORT = 8080

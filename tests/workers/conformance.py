@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_study import Bench
 
+from tuner.data import load_dataset, save_dataset
 from tuner.errors import WorkerError
+from tuner.settings import load_settings
 from tuner.study.artifacts import Artifact, FolderArtifacts
 from tuner.study.messages import (
     Checkpointed,
@@ -33,6 +36,7 @@ from tuner.study.messages import (
     TrialRequest,
     WorkerSetup,
 )
+from tuner.study.spec import DataSpec
 from tuner.workers import Workers
 
 GO_ON, STOP = Reply(), Reply(stop=True)
@@ -41,6 +45,14 @@ REQUEST = TrialRequest(
 )
 _DEADLINE_S = 20.0
 Messages = list[tuple[int, Message]]
+
+
+def toy_setup(folder: Path) -> WorkerSetup:
+    """The setup of workers that train toys, with its data in the folder."""
+    Bench.write_data(folder / "points.npz")
+    dataset = load_dataset(DataSpec(source=str(folder / "points.npz")), load_settings())
+    save_dataset(dataset, folder / "data")
+    return WorkerSetup(folder / "data", 1e9)
 
 
 def acting(act: str, **params: Any) -> TrialRequest:

@@ -267,11 +267,16 @@ class _Picture:
 def _bars(status: RunStatus, metric: str) -> str:
     """A bar of the trials that are done, and a line for each worker."""
     workers = [
-        [f"worker {number}", *_worker_cells(worker, metric)]
+        [_worker_name(status, number), *_worker_cells(worker, metric)]
         for number, worker in enumerate(status.workers)
     ]
     table = _table(["", "trial", "epoch", "best so far"], workers) if workers else ""
     return _bar(status.done, status.total) + table
+
+
+def _worker_name(status: RunStatus, number: int) -> str:
+    place = status.places.get(number)
+    return f"worker {number}" + (f" on {place}" if place is not None else "")
 
 
 def _worker_cells(worker: WorkerStatus, metric: str) -> list[object]:

@@ -100,6 +100,9 @@ class Study:
         trial_timeout: float | str | None = None,
         trial_memory: float | str | None = None,
         data: str | _PathLike | None = None,
+        on: str | None = None,
+        trial_cpus: float | None = None,
+        trial_gpus: float | None = None,
         notify: str | Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
         progress: bool | SearchDisplay | None = None,
@@ -128,6 +131,12 @@ class Study:
             trial_timeout: end a trial that trains longer than this.
             trial_memory: end a trial whose worker holds more memory: bytes, or such as "2GiB".
             data: where the study's data lie now, if elsewhere than when it was created.
+            on: where to train: "ray://HOST:10001" or "ray" for a Ray cluster, as `tuner optimize
+                --on` takes it; None for this machine.
+            trial_cpus: with `on`: the CPUs that each worker process takes of its machine; 1 if not
+                given.
+            trial_gpus: with `on`: the part of a GPU that each worker process takes, such as 0.25;
+                0 if not given.
             notify: who is told of new bests, the end and failures, besides TUNER_NOTIFY: one or
                 several addresses as `tuner optimize --notify` takes them.
             callbacks: functions that are called with this study and each `Trial` that ends. They
@@ -144,6 +153,7 @@ class Study:
             StudyError: the study was deleted, or is a comparison.
             DatasetError: the data are no longer those that the study was created with.
             CodeError: code of the study may not run on this machine: see `trust_code`.
+            WorkerError: no worker can be started, or the cluster cannot be used.
 
         >>> import tuner
         >>> study = tuner.load_study("example").optimize(trials=2, workers=1)
@@ -165,6 +175,9 @@ class Study:
             trial_timeout=trial_timeout,
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
+            on=on,
+            trial_cpus=trial_cpus,
+            trial_gpus=trial_gpus,
             notify=(notify,)
             if isinstance(notify, str) or not isinstance(notify, Sequence)
             else tuple(notify),

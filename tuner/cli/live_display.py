@@ -147,16 +147,20 @@ class Picture:
         pruned = status.ended.get(TrialEnd.PRUNED, 0)
         other = sum(count for end, count in status.ended.items() if not end.is_usual)
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
+        places = [Text(status.places_text)] if status.places else []
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
             Text(f"best {self._metric} {format_number(status.best)}{found_by}"),
             Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
             Text(f"{elapsed} elapsed, {left} left"),
+            *places,
         ]
 
     def _worker(self, number: int, worker: WorkerStatus) -> list[Text]:
         name = Text(worker.name or f"worker {number}")
+        if (place := self._status.places.get(number)) is not None:
+            name.append(f" on {place}", style="dim")
         if worker.trial is None:
             return [name, Text("idle", style="dim"), Text(), Text(), Text()]
         return [

@@ -23,6 +23,7 @@ from tuner.cli.output import (
     stream_rows,
 )
 from tuner.reports.study_tables import (
+    Facts,
     TrialReport,
     front_facts,
     front_rows,
@@ -50,6 +51,7 @@ from tuner.storage.trials import (
 )
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.system.names import command, in_command, printable
+from tuner.values import format_place
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
@@ -353,9 +355,26 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
         facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)
     if len(trial.attempts) > 1:
-        show_rows(trial.attempts, False)
+        show_rows(_attempt_cells(trial.attempts), False)
     columns = [*trial.reports[0]][:_MOST_COLUMNS] if trial.reports else []
     show_rows([{name: row[name] for name in columns} for row in trial.reports], False)
+
+
+def _attempt_cells(attempts: Sequence[Facts]) -> list[Facts]:
+    """The rows of attempts for people: one column for machine and node, if any was trained on
+    another machine than its loop's."""
+    elsewhere = any(attempt["host"] is not None for attempt in attempts)
+    rows: list[Facts] = []
+    for attempt in attempts:
+        place = attempt["host"] and format_place(attempt["host"], attempt["node"] or "")
+        cells = {"trained_on" if name == "host" else name: attempt[name] for name in attempt}
+        if elsewhere:
+            cells["trained_on"] = place
+        else:
+            del cells["trained_on"]
+        del cells["node"]
+        rows.append(cells)
+    return rows
 
 
 def print_queued(study: str, number: int, waiting: int) -> None:

@@ -84,9 +84,17 @@ def worker(
     health_port: Annotated[
         int | None,
         typer.Option(
-            help="Answer GET /health and GET /metrics on this port of this machine.",
+            help="Answer GET /health, /alive and /metrics on this port.",
             metavar="PORT",
             show_default="no port",
+        ),
+    ] = None,
+    health_host: Annotated[
+        str | None,
+        typer.Option(
+            help="The address of --health-port. 0.0.0.0 lets other machines in, without a login.",
+            metavar="ADDRESS",
+            show_default="127.0.0.1",
         ),
     ] = None,
 ) -> None:
@@ -104,6 +112,7 @@ def worker(
         notify=tuple(notify or ()),
         health_file=health_file,
         health_port=health_port,
+        health_host=health_host,
     )
     wanted.check()  # a mistake is reported before the database is opened
     number = run_worker(settings_of(context), open_database(context), wanted, TimedLines().tell)

@@ -94,7 +94,8 @@ class FunctionSession:
         shutil.copyfile(saved, path)
 
     def checkpoint(self) -> None:
-        """The function itself keeps what its next attempt needs, in the trial's directory."""
+        """The function itself writes what its next attempt needs, in the trial's directory."""
+        self._files.keep()
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()

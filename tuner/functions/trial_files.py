@@ -1,14 +1,17 @@
 """The files of a trial whose function trains by itself: a folder of its own, and what it saves."""
 
 import contextlib
+import logging
 import os
 import pickle
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import NetworkError
-from tuner.study.artifacts import OWN_FOLDERS
+from tuner.study.artifacts import OWN_FOLDERS, StoredFolder
 from tuner.study.messages import Checkpoints, TrialRequest, WorkerSetup
 from tuner.system.temporary_folders import OwnFolder
 
@@ -18,20 +21,27 @@ _PICKLE = ".pkl"
 _BYTES = ".bin"
 _NETWORK = "network"
 _REPORTS = "reports.txt"
+log = logging.getLogger(__name__)
 
 
 class OwnFiles:
     """Both folders outlast an attempt, and are removed when the trial has ended. A trial without
     checkpoints, which has no later attempt, gets a temporary folder."""
 
-    def __init__(self, checkpoints: Checkpoints | None) -> None:
-        self._checkpoints = checkpoints
+    def __init__(
+        self, checkpoints: Checkpoints | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._checkpoints, self._clock = checkpoints, clock
+        self._stored: dict[str, StoredFolder] = {}
         self._temporary: OwnFolder | None = None
-        self._has_saved = False
+        self._has_saved = self._has_warned = False
+        self._kept_at = clock()
 
     def _folder(self, name: str) -> Path:
         if self._checkpoints is not None:
-            return self._checkpoints.artifacts.folder(name)
+            if name not in self._stored:
+                self._stored[name] = self._checkpoints.artifacts.folder(name)
+            return self._stored[name].path
         if self._temporary is None:
             self._temporary = OwnFolder("tuner-trial-")
         folder = Path(self._temporary.name) / name
@@ -42,7 +52,23 @@ class OwnFiles:
         """The folder for what the function itself keeps."""
         return self._folder(_DIRECTORY)
 
+    def keep(self) -> None:
+        """Have both folders, as they are now, survive this machine, where the store does. What
+        cannot be kept is logged once: the function goes on."""
+        try:
+            for folder in self._stored.values():
+                folder.keep()
+        except OSError as error:
+            if not self._has_warned:
+                log.warning("the trial's folder is not kept (%s)", error)
+            self._has_warned = True
+        # Counted from the end, so that a slow store does not take all of the time.
+        self._kept_at = self._clock()
+
     def close(self) -> None:
+        for folder in self._stored.values():
+            folder.close()
+        self._stored.clear()
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
@@ -83,6 +109,8 @@ class OwnFiles:
         if self._checkpoints is not None:
             with (self._folder(_SAVED) / _REPORTS).open("a") as lines:
                 lines.write(f"{epoch} {value!r}\n")
+            if self._clock() - self._kept_at >= self._checkpoints.every_s:
+                self.keep()
 
     def reports(self, before: int) -> list[tuple[int, float]]:
         """The epochs before this one that earlier attempts have reported, with their values; of an

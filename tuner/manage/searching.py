@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from tuner.errors import SearchFailed, TunerError, UsageError
 from tuner.manage.creation import check_code
 from tuner.manage.databases import may_track
+from tuner.manage.search_cluster import ClusterWanted
 from tuner.notices import check_addresses
 from tuner.runner import (
     BEST_KEPT,
@@ -43,7 +44,8 @@ class SearchWanted:
     study's total of trials, or how many to add; one of them is given. Times and sizes are numbers
     of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now.
     `keep_models`: a number, or all. `notify`: who is told of new bests, the end and failures,
-    besides TUNER_NOTIFY: see `notices.receivers.read_addresses`."""
+    besides TUNER_NOTIFY: see `notices.receivers.read_addresses`. `on`, `trial_cpus`,
+    `trial_gpus`: see ClusterWanted."""
 
     trials: int | None = None
     more: int | None = None
@@ -61,6 +63,14 @@ class SearchWanted:
     data_memory: str | float | None = None
     data: str | None = None
     notify: Sequence[str] = ()
+    on: str | None = None
+    trial_cpus: float | None = None
+    trial_gpus: float | None = None
+
+    @property
+    def cluster(self) -> ClusterWanted:
+        """Where its workers run."""
+        return ClusterWanted(self.on, self.trial_cpus, self.trial_gpus)
 
     def options(self, spell: Callable[[str], str] = as_option) -> SearchOptions:
         """The same, checked; the total of trials is decided by the study later. `spell`: how the
@@ -82,6 +92,7 @@ class SearchWanted:
                 f"{spell('log_models')} must be best, all or none, got {shown(self.log_models)}"
             )
         keep_models = self._most_kept(spell)
+        self.cluster.check(self.lanes, spell)
         check_addresses(self.notify, spell("notify"))
         return SearchOptions(
             limits=Limits(
@@ -143,25 +154,27 @@ def search_study(
     with study_announcer(store, wanted.notify) as announcer:
         try:
             check_code(study.spec, settings, wanted.data)
-            total = slots_wanted(store, study, wanted.trials, wanted.more)
-            stage(f"study {study.name}: {total} trials")
-            options = replace(
-                options,
-                limits=replace(options.limits, trials=total),
-                # A new total of the study holds for this search too, unless it wants a part.
-                follows_total=total >= total_slots(store, study),
-                tracking=options.tracking and may_track(store, tell),
-            )
-            return optimize(
-                settings,
-                store,
-                study,
-                options,
-                watcher,
-                stage,
-                owns_process=owns_process,
-                announcer=announcer,
-            )
+            with wanted.cluster.opened(settings, stage, tell) as back_end:
+                total = slots_wanted(store, study, wanted.trials, wanted.more)
+                stage(f"study {study.name}: {total} trials")
+                options = replace(
+                    options,
+                    back_end=back_end,
+                    limits=replace(options.limits, trials=total),
+                    # A new total of the study holds for this search too, unless it wants a part.
+                    follows_total=total >= total_slots(store, study),
+                    tracking=options.tracking and may_track(store, tell),
+                )
+                return optimize(
+                    settings,
+                    store,
+                    study,
+                    options,
+                    watcher,
+                    stage,
+                    owns_process=owns_process,
+                    announcer=announcer,
+                )
         except TunerError as error:
             announce_failure(announcer, study, f"stopped: {error}")
             raise

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tuner.storage.daemon_rows import DaemonRow
 from tuner.storage.studies import StudyRow
+from tuner.storage.study_progress import StudyProgress
 from tuner.study.study_state import StudyState
 from tuner.system.names import command, in_command
 
@@ -28,6 +29,13 @@ class Standstill:
             service = f"or as a service, here or elsewhere: {self.command}"
             return f"{self.reason}; here: {self.foreground}\n{service}"
         return f"{self.reason}; to go on: {self.command}" if self.command else self.reason
+
+
+def standstill_of(study: StudyRow, progress: StudyProgress) -> Standstill | None:
+    """Why nothing happens although trials are left, and what to do; None where something does."""
+    if progress.is_done or progress.loops:
+        return None
+    return explain_standstill(study, progress.state, progress.total, progress.daemons)
 
 
 def explain_standstill(

@@ -1,7 +1,7 @@
 """Following a study that runs somewhere: its progress from SQL, as a search shows its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tuner.manage.standstill import explain_standstill
 from tuner.runner import RunStatus, Watcher
@@ -10,7 +10,7 @@ from tuner.storage import Store
 from tuner.storage.daemon_rows import LoopRow
 from tuner.storage.running_trials import TrialAtWork
 from tuner.storage.studies import StudyRow
-from tuner.storage.study_progress import ProgressReader, StudyProgress
+from tuner.storage.study_progress import ProgressReader, StudyProgress, WatchedStudy
 from tuner.storage.trials import summarize
 from tuner.study.ends import Fate, TrialEnd
 from tuner.study.study_state import StudyState
@@ -54,13 +54,15 @@ def watch_study(
         sleep(_EVERY_S)
 
 
-def _take(status: RunStatus, progress: StudyProgress, study: StudyRow) -> None:
+def _take(status: RunStatus, progress: WatchedStudy, study: StudyRow) -> None:
     status.total, status.done = progress.total, progress.done
     status.pace_s = progress.pace_s
     if progress.best is not None:
         status.best, status.best_trial = progress.best
-    several = len(progress.at_work) > 1
+    several = len(progress.loops) > 1
     status.workers = [_worker(trial, several) for trial in progress.running]
+    places = [trial.place_text for trial in progress.running]
+    status.places = {n: place for n, place in enumerate(places) if place is not None}
     status.note = describe_work(study, progress)
 
 
@@ -70,7 +72,7 @@ def _worker(trial: TrialAtWork, several: bool) -> WorkerStatus:
     return WorkerStatus(trial.number, trial.epoch, trial.epochs, trial.best, name)
 
 
-def _tell_ends(status: RunStatus, progress: StudyProgress, watcher: Watcher) -> None:
+def _tell_ends(status: RunStatus, progress: WatchedStudy, watcher: Watcher) -> None:
     for ended in progress.ended:
         if ended.end.is_put_back_on_purpose:
             continue
@@ -84,12 +86,12 @@ def describe_work(study: StudyRow, progress: StudyProgress) -> str:
     """Who works on a study that is not done; if nobody does, or it stands still, what to do."""
     if progress.is_done:
         return ""
-    if progress.state is StudyState.RUNNING and progress.at_work:
-        return f"at work: {describe_loops(progress.at_work)}"
+    if progress.state is StudyState.RUNNING and progress.loops:
+        return f"at work: {describe_loops(progress.loops)}"
     return explain_standstill(study, progress.state, progress.total, progress.daemons).in_words
 
 
-def describe_loops(loops: tuple[LoopRow, ...]) -> str:
+def describe_loops(loops: Sequence[LoopRow]) -> str:
     """The loops, each with its machine and process."""
     named = [f"{loop}{', a daemon' if loop.daemon_id else ''}" for loop in loops[:_MOST_NAMED]]
     more = len(loops) - len(named)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qs, unquote
 
 from tuner.errors import NoticeError, UsageError
 from tuner.notices.announcements import Announcement
+from tuner.system.addresses import is_loopback
 
 _TIMEOUT_S = 5.0
 _PORTS = {"smtp": 587, "smtps": 465}
@@ -110,7 +110,7 @@ class MailReceiver:
         server.ehlo_or_helo_if_needed()
         if server.has_extn("starttls"):
             server.starttls(context=context)
-        elif self._address.password and not _is_this_machine(self._address.host):
+        elif self._address.password and not is_loopback(self._address.host):
             raise NoticeError("it offers no STARTTLS, so the password is not sent: use smtps://")
 
     def _log_in(self, server: smtplib.SMTP) -> None:
@@ -129,9 +129,3 @@ class MailReceiver:
         lines = [f"{name}: {value}" for name, value in facts.items() if value is not None]
         message.set_content("\n".join([announcement.text, "", *lines]) + "\n")
         return message
-
-
-def _is_this_machine(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tuner.errors import SpecError
-from tuner.reports.study_outlook import StudyOutlook
 from tuner.storage import Store
 from tuner.storage.daemon_rows import LoopRow, list_loops
 from tuner.storage.studies import StudyRow
 from tuner.storage.study_overviews import StudyOverview, read_overviews
+from tuner.storage.study_progress import StudyProgress
 from tuner.study.messages import Direction
 from tuner.study.spec import StudySpec
 from tuner.study.study_state import StudyState
@@ -32,7 +32,7 @@ class StudyLine:
     read. `damage`: what cannot be read of it. `mark` changes as its trials begin and end."""
 
     study: StudyRow
-    progress: StudyOutlook
+    progress: StudyProgress
     facts: StudyFacts | None = None
     failed: int = 0
     best: float | None = None
@@ -56,11 +56,11 @@ def read_study_lines(store: Store) -> list[StudyLine]:
 def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:
     study, counts = overview.study, overview.slots
     own_loops = [loop for loop in loops if loop.study_uuid == study.uuid]
-    progress = StudyOutlook(
+    progress = StudyProgress(
         state=study.state,
         total=sum(counts.values()),
         done=counts.get("done", 0),
-        running=counts.get("claimed", 0) if own_loops else 0,
+        running_count=counts.get("claimed", 0) if own_loops else 0,
         loops=own_loops,
     )
     facts = _facts(study.definition)

@@ -186,6 +186,7 @@ def _last_attempt_facts(attempt: AttemptRow) -> Facts:
         "best_epoch": attempt.best_epoch,
         "parameter_count": attempt.parameter_count,
         "engine": attempt.engine,
+        "trained_on": attempt.place_text,
         "model": attempt.model_path,
         "detail": attempt.detail,
     }
@@ -195,6 +196,8 @@ def _attempt_row(attempt: AttemptRow) -> Facts:
     return {
         "attempt": attempt.attempt,
         "worker": attempt.worker,
+        "host": attempt.host,
+        "node": attempt.node,
         "from_epoch": (attempt.resumed_epoch or 0) + 1,
         "end": attempt.end,
         "score": attempt.score,

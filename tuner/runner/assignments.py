@@ -12,7 +12,7 @@ class Assignments:
     def __init__(self, workers: Workers) -> None:
         self.running: dict[int, RunningTrial] = {}
         self._workers = workers
-        self._affinity = Affinity(workers.count, workers.lanes)
+        self._affinity = Affinity(workers.lanes)
 
     def free(self) -> list[int]:
         """The workers that can be given a trial now. None beside a trial that must be alone."""

@@ -93,9 +93,8 @@ class Loop:
         self._keeper = LeaseKeeper(writer.store, writer.lease)
         self._assignments = Assignments(workers)
         self._running = self._assignments.running
-        self._status = RunStatus(
-            total=stopping.limits.trials, workers=[WorkerStatus() for _ in range(workers.count)]
-        )
+        self._status = RunStatus(total=stopping.limits.trials)
+        self._status.show_workers(workers.count)
         self._stage = stage
         status, given = self._status, self._assignments
         share = share or (lambda: workers.count)
@@ -132,6 +131,7 @@ class Loop:
             self._keeper.hear()
             self._housekeeping()
             self._orders.read(is_idle=not self._running)
+            self._status.show_workers(self._workers.count)
             has_more = self._fill_workers()
             if not self._running and self._is_finished():
                 break
@@ -156,30 +156,38 @@ class Loop:
         """Give trials to free workers, for about half a second; whether there are more to give."""
         until = time.monotonic() + _FILL_S
         while not self._stopping.no_more and len(self._running) < self._orders.may_train():
+            free = self._assignments.free()
+            if not free or not self._begin_trial(free):
+                return False
             if time.monotonic() >= until:
                 return True
-            free = self._assignments.free()
-            if not free:
-                break
-            in_idle_process = [worker for worker in free if not self._assignments.beside(worker)]
-            running_slots = frozenset(running.slot.number for running in self._running.values())
-            try:
-                running = self._writer.begin(
-                    free[0], self._status.total, running_slots, may_be_alone=bool(in_idle_process)
-                )
-                if running is None:
-                    break
-                # From here on it is put back, whatever goes wrong.
-                self._running[free[0]] = running
-                self._put_back_slots.discard(running.slot.number)
-                self._keeper.hear()
-                is_alone = running.slot.alone and bool(in_idle_process)
-                self._submit(running, free[0], in_idle_process if is_alone else free)
-            except SlotLost:  # this loop was held up for longer than its lease
-                if (lost := self._running.pop(free[0], None)) is not None:
-                    self._writer.let_go(lost)
-                break
         return False
+
+    def _begin_trial(self, free: list[int]) -> bool:
+        """Give a trial to one of these workers; whether there was one to begin."""
+        in_idle_process = [worker for worker in free if not self._assignments.beside(worker)]
+        running_slots = frozenset(running.slot.number for running in self._running.values())
+        try:
+            running = self._writer.begin(
+                free[0],
+                self._status.total,
+                running_slots,
+                may_be_alone=bool(in_idle_process),
+                place=self._workers.place(free[0]),
+            )
+            if running is None:
+                return False
+            # From here on it is put back, whatever goes wrong.
+            self._running[free[0]] = running
+            self._put_back_slots.discard(running.slot.number)
+            self._keeper.hear()
+            is_alone = running.slot.alone and bool(in_idle_process)
+            self._submit(running, free[0], in_idle_process if is_alone else free)
+        except SlotLost:  # this loop was held up for longer than its lease
+            if (lost := self._running.pop(free[0], None)) is not None:
+                self._writer.let_go(lost)
+            return False
+        return True
 
     def _submit(self, running: RunningTrial, begun_for: int, free: list[int]) -> None:
         """Give the trial to one of the free workers, best to one that has its program. The key is
@@ -188,7 +196,7 @@ class Loop:
         key = self._program_key(request)
         worker = self._assignments.choose(free, key)
         if worker != begun_for:
-            self._writer.move(running, worker)
+            self._writer.move(running, worker, self._workers.place(worker))
             self._running[worker] = self._running.pop(begun_for)
         running.started_at = time.monotonic()
         self._assignments.gave(worker, key)
@@ -199,6 +207,7 @@ class Loop:
         with logging_about(trial=running.number, worker=worker):
             logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
+        self._status.show_place(worker, self._workers.place(worker))
 
     # What workers say
 
@@ -240,6 +249,7 @@ class Loop:
     def _handle(self, worker: int, message: Message) -> None:
         if isinstance(message, Lost):
             self._assignments.forget_programs(worker)
+            self._status.show_place(worker, None)
         running = self._running.get(worker)
         if running is None:
             return  # a worker that was lost while idle has been replaced already

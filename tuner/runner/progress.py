@@ -8,7 +8,7 @@ from tuner.storage import Store, slots
 from tuner.storage.schema import StudyKey
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.spec import StudySpec
-from tuner.values import format_number
+from tuner.values import format_number, format_place
 
 
 @dataclass
@@ -33,7 +33,8 @@ class RunStatus:
     """`total`, `done`: the study's slots up to this command's total. `ended`: this loop's trials by
     how they ended; `done_here`: those of them that took their slot. `note`: what a person
     should know of the study, such as what keeps it from going on; may be empty. `pace_s`: seconds
-    from one trial's end to the next, where several loops or an earlier time count too."""
+    from one trial's end to the next, where several loops or an earlier time count too. `places`:
+    where workers on other machines train, by their number."""
 
     total: int
     done: int = 0
@@ -45,6 +46,23 @@ class RunStatus:
     elapsed_s: float = 0.0
     note: str = ""
     pace_s: float | None = None
+    places: dict[int, str] = field(default_factory=dict)
+
+    def show_workers(self, count: int) -> None:
+        """Have a line for each of so many workers; no line is taken away."""
+        self.workers += [WorkerStatus() for _ in range(count - len(self.workers))]
+
+    def show_place(self, worker: int, place: tuple[str, str] | None) -> None:
+        """Say where a worker trains: a machine, and its node's id; None for this machine, or where
+        that is not known."""
+        self.places.pop(worker, None)
+        if place is not None:
+            self.places[worker] = format_place(*place)
+
+    @property
+    def places_text(self) -> str:
+        """ "3 workers on 2 nodes"; "" where none is on another machine."""
+        return counted_on(len(self.places), len(set(self.places.values())))
 
     @property
     def left_s(self) -> float | None:
@@ -53,6 +71,13 @@ class RunStatus:
         if pace_s is None and self.done_here:
             pace_s = self.elapsed_s / self.done_here
         return None if pace_s is None else pace_s * max(0, self.total - self.done)
+
+
+def counted_on(workers: int, nodes: int) -> str:
+    """ "3 workers on 2 nodes", "" for none."""
+    if not nodes:
+        return ""
+    return f"{workers} worker{'s' * (workers > 1)} on {nodes} node{'s' * (nodes > 1)}"
 
 
 def describe_end(

@@ -34,6 +34,7 @@ from tuner.storage.trial_beginning import begin_trial
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
 from tuner.study.messages import Ended, Noted, Reply, Report, Suggest
 from tuner.study.spec import StudySpec
+from tuner.workers.base import Place
 
 
 @dataclass
@@ -92,11 +93,12 @@ class TrialWriter:
         limit: int,
         running_slots: frozenset[int] | None = None,
         may_be_alone: bool = True,
+        place: Place | None = None,
     ) -> RunningTrial | None:
         """Claim a slot numbered at most `limit` and start its trial; None when there is none to
         start now. `running_slots`: the numbers of the slots whose trials this loop is running.
         `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
-        Raises SlotLost."""
+        `place`: of the worker. Raises SlotLost."""
         begun = begin_trial(
             self.store,
             self.lease,
@@ -105,6 +107,7 @@ class TrialWriter:
             may_be_alone,
             worker,
             self._fixed_params,
+            place,
         )
         if begun is None:
             return None
@@ -122,9 +125,9 @@ class TrialWriter:
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
 
-    def move(self, running: RunningTrial, worker: int) -> None:
+    def move(self, running: RunningTrial, worker: int, place: Place | None = None) -> None:
         """Another worker trains the trial than it was begun for. Raises SlotLost."""
-        attempt_rows.move(self.store, self.lease, running.slot, worker)
+        attempt_rows.move(self.store, self.lease, running.slot, worker, place)
 
     def _fixed_params(self, slot: TrialSlot) -> dict[str, Any]:
         """The attributes by which Optuna gives a new trial the configuration of its slot. The

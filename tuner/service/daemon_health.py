@@ -1,7 +1,13 @@
-"""How a daemon is, for service managers and monitors: a file, and an endpoint on loopback."""
+"""How a daemon is, for service managers and monitors: a file, and an endpoint.
+
+Two questions have different answers. `/health`: does it take work? A database that is away is a
+reason not to. `/alive`: does it hang? Only then would a restart help; it would cost the trials that
+go on training while the database is restarted.
+"""
 
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +18,7 @@ from typing import Any
 
 from tuner.errors import UsageError
 from tuner.service.daemon import DaemonStatus
+from tuner.system.addresses import is_address, is_loopback, split_host
 from tuner.system.temporary_folders import written_whole
 from tuner.values import in_utc
 
@@ -19,7 +26,7 @@ logger = logging.getLogger(__name__)
 # A daemon that has not looked for work for so long hangs.
 _SILENT_S = 30.0
 _WRITE_EVERY_S = 2.0
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _WELL = ("working", "idle")
 # The page of metrics: its bytes and their type.
 MetricsPage = Callable[[], tuple[bytes, str]]
@@ -27,7 +34,12 @@ MetricsPage = Callable[[], tuple[bytes, str]]
 
 def is_well(status: DaemonStatus, clock: float) -> bool:
     """Whether the daemon takes work. `clock`: the time in seconds since 1970."""
-    return status.state in _WELL and clock - status.ticked_at < _SILENT_S
+    return status.state in _WELL and is_alive(status, clock)
+
+
+def is_alive(status: DaemonStatus, clock: float) -> bool:
+    """Whether the daemon does not hang. One that ends looks for no work, and ends by itself."""
+    return status.state == "draining" or clock - status.ticked_at < _SILENT_S
 
 
 def describe_health(status: DaemonStatus) -> dict[str, Any]:
@@ -76,26 +88,36 @@ class HealthFile:
 
 
 class HealthServer:
-    """Answers GET /health, with 200 or 503, and GET /metrics on a port of loopback."""
+    """Answers GET /health and GET /alive with 200 or 503, and GET /metrics. `host`: the address to
+    listen on, by default one that only this machine can reach. Others are told no names of studies
+    and no reasons: there is no login."""
 
     def __init__(
-        self, port: int, status: Callable[[], DaemonStatus], metrics: MetricsPage | None = None
+        self,
+        port: int,
+        status: Callable[[], DaemonStatus],
+        metrics: MetricsPage | None = None,
+        host: str = LOOPBACK,
     ) -> None:
-        """Raises UsageError where the port is taken."""
-        handler = _handler(status, metrics)
+        """Raises UsageError where the port is taken, or the address is not of this machine."""
+        self._host = host.strip("[]")
         try:
-            self._server = ThreadingHTTPServer((_HOST, port), handler)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"--health-port {port} cannot be opened: {reason}") from error
-        self._server.daemon_threads = True
+            self._server = _Server(self._host, port, status, metrics)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            where = f"--health-port {port}"
+            if host != LOOPBACK:
+                where = f"--health-host {host} with {where}"
+            raise UsageError(f"{where} cannot be opened: {reason}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
         )
 
     @property
     def address(self) -> str:
-        return f"http://{_HOST}:{self._server.server_port}"
+        """What this machine reaches it by."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self._host, self._host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}"
 
     def start(self) -> None:
         self._thread.start()
@@ -105,39 +127,63 @@ class HealthServer:
         self._server.server_close()
 
 
-def _handler(
-    status: Callable[[], DaemonStatus], metrics: MetricsPage | None
-) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10  # seconds that a client may keep a connection without a request
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-        def do_GET(self) -> None:
-            if not self._is_addressed_here():
-                self._answer(403, b"ask for 127.0.0.1 or localhost\n", "text/plain")
-            elif self.path == "/health":
-                now = status()
-                page = json.dumps(describe_health(now)).encode() + b"\n"
-                self._answer(200 if is_well(now, time.time()) else 503, page, "application/json")
-            elif self.path == "/metrics" and metrics is not None:
-                self._answer(200, *metrics())
-            else:
-                self._answer(404, b"there are /health and /metrics\n", "text/plain")
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        status: Callable[[], DaemonStatus],
+        metrics: MetricsPage | None,
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.status, self.metrics, self.is_open = status, metrics, not is_loopback(host)
+        super().__init__((host, port), _Handler)
 
-        def _is_addressed_here(self) -> bool:
-            # A web page elsewhere may have its own name point to this machine.
-            host = (self.headers.get("Host") or "").rpartition(":")[0]
-            return host in (_HOST, "localhost")
+    def handle_error(self, *_: object) -> None:
+        """A client that leaves is no news."""
 
-        def _answer(self, code: int, page: bytes, kind: str) -> None:
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(page)))
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(page)
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10  # seconds that a client may keep a connection without a request
 
-    return Handler
+    def do_GET(self) -> None:
+        if not self._is_addressed_here():
+            self._answer(403, b"ask for an address of this machine, or localhost\n")
+        elif (answers := _QUESTIONS.get(self.path)) is not None:
+            status = self.server.status()
+            code = 200 if answers(status, time.time()) else 503
+            self._answer(code, self._describe(status), "application/json")
+        elif self.path == "/metrics" and self.server.metrics is not None:
+            self._answer(200, *self.server.metrics())
+        else:
+            self._answer(404, b"there are /health, /alive and /metrics\n")
+
+    def _is_addressed_here(self) -> bool:
+        # A web page elsewhere may have its own name point to this machine.
+        host, _ = split_host(self.headers.get("Host") or "")
+        is_own = is_address if self.server.is_open else is_loopback
+        return host == "localhost" or is_own(host)
+
+    def _describe(self, status: DaemonStatus) -> bytes:
+        described = describe_health(status)
+        if not is_loopback(self.client_address[0]):
+            described = {name: described[name] for name in ("healthy", "state")}
+        return json.dumps(described).encode() + b"\n"
+
+    def _answer(self, code: int, page: bytes, kind: str = "text/plain") -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(page)))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+_QUESTIONS = {"/health": is_well, "/alive": is_alive}

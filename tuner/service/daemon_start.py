@@ -11,7 +11,7 @@ from tuner.manage.trust import trust_code
 from tuner.notices import check_addresses
 from tuner.runner import KERAS, SearchOptions, study_announcer
 from tuner.service.daemon import Daemon
-from tuner.service.daemon_health import HealthFile, HealthServer
+from tuner.service.daemon_health import LOOPBACK, HealthFile, HealthServer
 from tuner.service.prometheus_metrics import DaemonMetrics
 from tuner.service.study_search import USUAL_OPTIONS, SearchSetup
 from tuner.settings import Settings, quiet_tensorflow, tuner_version
@@ -31,8 +31,9 @@ _LOG = "worker.log"
 class WorkerWanted:
     """What a daemon was asked for. `patterns`: of the names of studies that it takes, all if there
     is none. `processes`: None for as many as suit the machine. `trusted`: hashes of code that may
-    run here from now on. `health_port`: 0 for any that is free. `notify`: who is told of new bests,
-    ends and failures, besides TUNER_NOTIFY. `entry`, `options`: see SearchSetup."""
+    run here from now on. `health_port`: 0 for any that is free; `health_host`: the address that it
+    is opened on, None for loopback. `notify`: who is told of new bests, ends and failures, besides
+    TUNER_NOTIFY. `entry`, `options`: see SearchSetup."""
 
     patterns: tuple[str, ...] = ()
     processes: int | None = None
@@ -40,6 +41,7 @@ class WorkerWanted:
     trusted: tuple[str, ...] = ()
     health_file: Path | None = None
     health_port: int | None = None
+    health_host: str | None = None
     notify: tuple[str, ...] = ()
     entry: EntryPoint | None = None
     options: SearchOptions = USUAL_OPTIONS
@@ -52,6 +54,8 @@ class WorkerWanted:
             )
         if self.health_port is not None and not 0 <= self.health_port <= 65535:
             raise UsageError(f"--health-port must be between 0 and 65535, got {self.health_port}")
+        if self.health_host is not None and self.health_port is None:
+            raise UsageError("--health-host needs --health-port: there is no endpoint without it")
         for sha256 in self.trusted:
             if not _SHA256.fullmatch(sha256):
                 raise UsageError(
@@ -106,7 +110,8 @@ def _health(wanted: WorkerWanted, daemon: Daemon, tell: Callable[[str], None]) -
         if wanted.health_port is not None:
             metrics = daemon.setup.metrics
             page = None if metrics is None else metrics.page
-            server = HealthServer(wanted.health_port, lambda: daemon.status, page)
+            host = wanted.health_host or LOOPBACK
+            server = HealthServer(wanted.health_port, lambda: daemon.status, page, host)
             server.start()
             stack.callback(server.close)
             tell(f"health: {server.address}/health")

@@ -76,6 +76,17 @@ def _study_counts(store: Store) -> Metric:
     )
 
 
+def _slot_counts(store: Store) -> Metric:
+    counts = dict.fromkeys(metric_counts.SLOTS_TO_DO, 0) | metric_counts.count_slots_to_do(store)
+    return _gauges(
+        "tuner_trial_slots",
+        "Trials that workers may train, of all studies: open (nobody trains them) or claimed "
+        "(begun). Together they say how many workers are of use.",
+        "state",
+        counts,
+    )
+
+
 class _Page:
     """Metrics in Prometheus' text format; with the process' memory and CPU time."""
 
@@ -137,7 +148,7 @@ class DaemonMetrics(_Page):
         yield from self._counted.collect()
 
     def _count(self) -> list[Metric]:
-        metrics = [_study_counts(self._store)]
+        metrics = [_study_counts(self._store), _slot_counts(self._store)]
         if self._tracking:
             waiting = metric_counts.count_undelivered(self._store)
             text = "Trials of all studies that have ended and are not in MLflow yet."
@@ -191,6 +202,7 @@ class PageMetrics(_Page):
         daemons = len(daemon_rows.list_daemons(store))
         return [
             _study_counts(store),
+            _slot_counts(store),
             _gauges("tuner_trials", "Trials of all studies by state.", "state", trials),
             _gauge("tuner_workers", "Daemons that are alive.", daemons),
             _gauge(

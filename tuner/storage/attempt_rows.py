@@ -12,11 +12,12 @@ from tuner.errors import StorageError
 from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
 from tuner.storage.schema import StudyKey, attempts, loops, reports
-from tuner.storage.slots import TrialSlot, hold
+from tuner.storage.slots import TrialSlot, WorkerPlace, hold, place_columns
 from tuner.storage.store import Store, insert_or, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
 from tuner.study.messages import Ended, Goal, Report
+from tuner.values import format_place
 
 
 def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
@@ -65,6 +66,11 @@ class AttemptRow:
     host: str | None = None
     node: str | None = None
     damage: tuple[str, ...] = ()
+
+    @property
+    def place_text(self) -> str | None:
+        """Where it was trained, as tables show it; None for its loop's machine."""
+        return None if self.host is None else format_place(self.host, self.node or "")
 
     @property
     def model(self) -> Artifact | None:
@@ -170,12 +176,19 @@ def _latest_attempt_with_step(slot: TrialSlot) -> sa.ScalarSelect[int]:
     )
 
 
-def move(store: Store, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Record that another worker trains the attempt than began it. Raises SlotLost."""
+def move(
+    store: Store,
+    lease: Lease,
+    slot: TrialSlot,
+    worker: int,
+    place: WorkerPlace | None = None,
+) -> None:
+    """Record that another worker, at this place, trains the attempt than began it. Raises
+    SlotLost."""
 
     def write(connection: sa.Connection) -> None:
         hold(connection, lease, slot.trial_id)
-        _update_attempt(connection, slot, {"worker": worker})
+        _update_attempt(connection, slot, {"worker": worker, **place_columns(place)})
 
     store.write(write)
 

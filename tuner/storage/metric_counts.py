@@ -5,19 +5,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.storage.deliveries import ENDED
+from tuner.storage.leases import has_optuna_study
 from tuner.storage.optuna_rows import state_of_trial
 from tuner.storage.schema import attempts, deliveries, optuna_trials, slot_rows, studies
 from tuner.storage.store import Store
 
 # What a study is where nobody has paused or stopped it.
 OPEN, DONE = "open", "done"
+SLOTS_TO_DO = ("open", "claimed")
 
 
 def count_studies(store: Store) -> dict[str, int]:
     """How many studies there are by state: paused, stopped, open (some trial is not done) or done
     (all are, or none was asked for)."""
     has_open = sa.exists().where(
-        slot_rows.c.study_id == studies.c.study_id, slot_rows.c.state.in_(("open", "claimed"))
+        slot_rows.c.study_id == studies.c.study_id, slot_rows.c.state.in_(SLOTS_TO_DO)
     )
     state = sa.case(
         (studies.c.state.is_not(None), studies.c.state), (has_open, OPEN), else_=DONE
@@ -33,6 +35,18 @@ def count_trials(store: Store) -> dict[str, int]:
     return _count_by(
         store, sa.select(state, sa.func.count()).select_from(own).group_by(sa.literal_column("1"))
     )
+
+
+def count_slots_to_do(store: Store) -> dict[str, int]:
+    """How many trials workers may train, by the state of their slot: open, or claimed by a loop.
+    Those of studies that are paused or stopped are not counted."""
+    query = (
+        sa.select(slot_rows.c.state, sa.func.count())
+        .join(studies, studies.c.study_id == slot_rows.c.study_id)
+        .where(slot_rows.c.state.in_(SLOTS_TO_DO), studies.c.state.is_(None), has_optuna_study())
+        .group_by(slot_rows.c.state)
+    )
+    return _count_by(store, query)
 
 
 def count_undelivered(store: Store) -> int:

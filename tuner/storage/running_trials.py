@@ -22,6 +22,7 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.storage.studies import StudyRow, newest_first
+from tuner.values import format_place
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TrialAtWork:
     """A trial that runs now. `epoch`: of its last report, 0 before the first; `epochs`: the most it
     may train, None where that is not known. `best`: its running best. `worker`: the number that
     its loop, in the process `pid` of `host`, gives the worker. `since`: when the attempt began, in
-    seconds since 1970. `daemon_id`: of the loop's daemon, None for a search in the foreground."""
+    seconds since 1970. `daemon_id`: of the loop's daemon, None for a search in the foreground.
+    `place`: the machine and the cluster's node that train it; None for the loop's machine."""
 
     study: str
     study_uuid: str
@@ -43,6 +45,12 @@ class TrialAtWork:
     worker: int
     since: float
     daemon_id: str | None = None
+    place: tuple[str, str] | None = None
+
+    @property
+    def place_text(self) -> str | None:
+        """`place` as tables show it."""
+        return None if self.place is None else format_place(*self.place)
 
 
 def running_trials(store: Store, study: StudyRow | None = None) -> list[TrialAtWork]:
@@ -85,7 +93,8 @@ def _query(dialect: str) -> sa.Select[Any]:
         .scalar_subquery()
     )
     columns = (studies.c.name, studies.c.uuid, optuna_trials.c.trial_id, optuna_trials.c.number)
-    of_attempt = (attempts.c.attempt, attempts.c.worker, attempts.c.started_at)
+    place = (attempts.c.host.label("trained_on"), attempts.c.node)
+    of_attempt = (attempts.c.attempt, attempts.c.worker, attempts.c.started_at, *place)
     of_loop = (loops.c.host, loops.c.pid, loops.c.process, loops.c.worker_id)
     return (
         sa.select(*columns, *of_attempt, *of_loop, epoch.label("epoch"))
@@ -138,6 +147,7 @@ def _trial(row: Any) -> TrialAtWork:
         worker=row.worker,
         since=row.started_at,
         daemon_id=row.worker_id,
+        place=None if row.trained_on is None else (str(row.trained_on), str(row.node or "")),
     )
 
 

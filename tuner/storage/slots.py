@@ -317,7 +317,23 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
     return row
 
 
-def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
+# Where a worker's trials are trained: the machine, and the node of its cluster.
+WorkerPlace = tuple[str, str]
+
+
+def place_columns(place: WorkerPlace | None) -> dict[str, str | None]:
+    """The place of an attempt as its row has it; None for the machine of its loop."""
+    host, node = place or (None, None)
+    return {"host": host, "node": node}
+
+
+def begin_attempt(
+    connection: sa.Connection,
+    lease: Lease,
+    slot: TrialSlot,
+    worker: int,
+    place: WorkerPlace | None = None,
+) -> None:
     """Open the attempt `slot.attempt` of the slot's trial, within a transaction that has checked
     the lease. Raises SlotLost."""
     change = {"attempt": slot.attempt, "trial_id": slot.trial_id}
@@ -328,6 +344,7 @@ def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, work
         "attempt": slot.attempt,
         "loop_id": lease.loop_id,
         "worker": worker,
+        **place_columns(place),
     }
     connection.execute(_insert_attempt(connection.dialect.name), row)
 

@@ -1,5 +1,7 @@
-"""How far a study is, read again and again while it runs: for `study watch` and the page."""
+"""How far a study is, and who works on it: for the page, and for `study watch`, which reads it
+again and again while it runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,24 +33,68 @@ class EndedTrial:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """A study at one moment. `done`: trials that have taken one of its `total` slots. `best`: the
-    best score and its trial's number. `at_work`: the loops that work on it; `daemons`: all that
-    might. `ended`: the attempts that have ended since it was read last; at first none. `pace_s`:
-    seconds from one trial's end to the next, None where that is not known."""
+    """A study at one moment. `done`: trials that have taken one of its `total` slots;
+    `running_count`: those that run. `loops`: that work on it; `daemons`: all that might. `pace_s`:
+    seconds from one trial's end to the next, None where nobody works or no trial has ended
+    since."""
 
     state: StudyState
     total: int
     done: int
-    best: tuple[float, int] | None
-    at_work: tuple[LoopRow, ...]
-    daemons: tuple[DaemonRow, ...]
-    running: tuple[TrialAtWork, ...]
-    ended: tuple[EndedTrial, ...]
+    running_count: int
+    loops: Sequence[LoopRow] = ()
+    daemons: Sequence[DaemonRow] = ()
     pace_s: float | None = None
 
     @property
     def is_done(self) -> bool:
-        return 0 < self.total == self.done
+        return 0 < self.total <= self.done
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all trials are done at the present pace; None where that is not known."""
+        if self.pace_s is None or self.state is not StudyState.RUNNING or self.is_done:
+            return None
+        return self.pace_s * (self.total - self.done)
+
+    @property
+    def state_word(self) -> str:
+        """One word on what happens with the study."""
+        if self.is_done:
+            return "done"
+        if self.state is not StudyState.RUNNING:
+            return self.state.value
+        if self.running_count or self.loops:
+            return "running"
+        return "waiting" if self.total else "new"
+
+
+def read_progress(connection: sa.Connection, study: StudyRow) -> StudyProgress:
+    """The study as it is now: a few short queries. Raises StudyError where it was deleted."""
+    state = sa.select(studies.c.state).where(studies.c.uuid == study.uuid)
+    if (row := connection.execute(state).first()) is None:
+        raise StudyError(f"study {study.name!r} was deleted")
+    total, done, claimed = connection.execute(_count_slots(study)).one()
+    loops = read_loops(connection, study)
+    return StudyProgress(
+        state=StudyState.read(row.state),
+        total=total,
+        done=done,
+        running_count=claimed if loops else 0,
+        loops=loops,
+        daemons=read_daemons(connection),
+        pace_s=read_pace(connection, study, loops) if done < total else None,
+    )
+
+
+@dataclass(frozen=True)
+class WatchedStudy(StudyProgress):
+    """The same, and its trials. `best`: the best score and its trial's number. `ended`: the
+    attempts that have ended since it was read last; at first none."""
+
+    best: tuple[float, int] | None = None
+    running: tuple[TrialAtWork, ...] = ()
+    ended: tuple[EndedTrial, ...] = ()
 
 
 class ProgressReader:
@@ -57,44 +103,36 @@ class ProgressReader:
 
     def __init__(self, store: Store, study: StudyRow) -> None:
         self._store, self._study = store, study
-        self._last: StudyProgress | None = None
+        self._last: WatchedStudy | None = None
         self._ends = _Ends()
 
-    def read(self) -> StudyProgress:
+    def read(self) -> WatchedStudy:
         """The progress now, as one snapshot. Raises StudyError where the study was deleted."""
         self._last, self._ends = self._store.read(self._read)
         return self._last
 
-    def _read(self, connection: sa.Connection) -> "tuple[StudyProgress, _Ends]":
+    def _read(self, connection: sa.Connection) -> "tuple[WatchedStudy, _Ends]":
         study, last = self._study, self._last
-        state = sa.select(studies.c.state).where(studies.c.uuid == study.uuid)
-        if (row := connection.execute(state).first()) is None:
-            raise StudyError(f"study {study.name!r} was deleted")
-        total, done = connection.execute(_count_slots(study)).one()
+        progress = read_progress(connection, study)
         running = tuple(read_running_trials(connection, study))
         ends, best = self._ends, None if last is None else last.best
-        if last is None or done != last.done or not _attempts(last.running) <= _attempts(running):
+        is_same = last is not None and progress.done == last.done
+        if last is None or not is_same or not _attempts(last.running) <= _attempts(running):
             ends = self._ends.next(connection, study)
             if study.spec.selects:
                 best = best_score_in(connection, study, study.spec.direction)
-        loops = tuple(read_loops(connection, study))
-        progress = StudyProgress(
-            state=StudyState.read(row.state),
-            total=total,
-            done=done,
+        watched = WatchedStudy(
+            **vars(progress),
             best=best,
-            at_work=loops,
-            daemons=tuple(read_daemons(connection)),
             running=running,
             ended=() if last is None or ends is self._ends else ends.new,
-            pace_s=read_pace(connection, study, loops),
         )
-        return progress, ends
+        return watched, ends
 
 
-def _count_slots(study: StudyRow) -> sa.Select[int, int]:
-    is_done = sa.case((slot_rows.c.state == "done", 1))
-    query = sa.select(sa.func.count(), sa.func.count(is_done))
+def _count_slots(study: StudyRow) -> sa.Select[int, int, int]:
+    done, claimed = (sa.case((slot_rows.c.state == state, 1)) for state in ("done", "claimed"))
+    query = sa.select(sa.func.count(), sa.func.count(done), sa.func.count(claimed))
     return query.where(slot_rows.c.study_id == study.study_id)
 
 

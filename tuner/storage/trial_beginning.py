@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.storage import frozen_trials, slots, trial_rows
 from tuner.storage.frozen_trials import Chosen
 from tuner.storage.leases import Lease
-from tuner.storage.slots import TrialSlot
+from tuner.storage.slots import TrialSlot, WorkerPlace
 from tuner.storage.store import Store
 
 # The attributes by which Optuna gives a slot's new trial its configuration.
@@ -38,10 +38,12 @@ def begin_trial(
     may_be_alone: bool,
     worker: int,
     attributes_of: AttributesOf,
+    place: WorkerPlace | None = None,
 ) -> Begun | None:
     """Begin the trial of an open slot numbered at most `limit`; None where there is none to begin
-    now. The rest is as for `slots.claim`. Raises SlotLost and LeaseLost."""
-    return store.write(_begin, lease, limit, own_slots, may_be_alone, worker, attributes_of)
+    now. `place`: of the worker, None for this machine. The rest is as for `slots.claim`. Raises
+    SlotLost and LeaseLost."""
+    return store.write(_begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place)
 
 
 def _begin(
@@ -52,6 +54,7 @@ def _begin(
     may_be_alone: bool,
     worker: int,
     attributes_of: AttributesOf,
+    place: WorkerPlace | None,
 ) -> Begun | None:
     slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone)
     if slot is None:
@@ -66,7 +69,7 @@ def _begin(
     else:
         return Begun(slot, None)
     slot = replace(slot, trial_id=trial._trial_id, attempt=slot.attempt + 1)
-    slots.begin_attempt(connection, lease, slot, worker)
+    slots.begin_attempt(connection, lease, slot, worker, place)
     return Begun(slot, trial)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -53,13 +54,28 @@ def measure(name: str, file: Path) -> Artifact:
     return Artifact(name, file.stat().st_size, digest)
 
 
+class StoredFolder(Protocol):
+    """A local folder for files that are no artifacts, such as a user's own. `path`: where it is."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def keep(self) -> None:
+        """Have what is in it now survive this machine, where the store does. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """What the folder takes of this machine is given back; what was kept stays in the store."""
+        ...
+
+
 class Artifacts(Protocol):
     """A store of files, by name ("STUDY/trial-3/attempt-1.keras"). It can be pickled: workers get
     it with their setup.
 
-    Every method raises ArtifactError for a name that leads out of the store. To keep files
-    elsewhere, write another class like this one and have `open_artifacts` return it. `str` of a
-    store says where it is, for messages.
+    Every method raises ArtifactError for a name that leads out of the store. Where a store on
+    other machines does not answer, or refuses, all but `sweep` raise ArtifactsUnavailable, which
+    is an OSError too. `str` of a store says where it is, for messages and for `artifacts_at`.
     """
 
     def below(self, prefix: str) -> "Artifacts":
@@ -78,9 +94,9 @@ class Artifacts(Protocol):
         where it is missing or its size or checksum is another one."""
         ...
 
-    def folder(self, name: str) -> Path:
-        """A local folder of that name, made where there is none, for files that are no artifacts.
-        Raises OSError."""
+    def folder(self, name: str) -> StoredFolder:
+        """The folder of that name, with what was kept in it last, on whichever machine; empty where
+        there is none. Raises OSError."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -107,6 +123,19 @@ class Artifacts(Protocol):
 
 
 @dataclass(frozen=True)
+class LocalFolder:
+    """A folder of the store itself."""
+
+    path: Path
+
+    def keep(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
 class FolderArtifacts:
     """Artifacts as files of a folder, which several machines may share."""
 
@@ -123,7 +152,7 @@ class FolderArtifacts:
         partial = _partial(file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write(partial, content)
+            write_content(partial, content)
             _sync(partial)
             stored = Artifact(name, partial.stat().st_size)
             if checksum:
@@ -144,10 +173,10 @@ class FolderArtifacts:
             raise ArtifactError(f"{file}: {error.strerror or error}") from error
         return file
 
-    def folder(self, name: str) -> Path:
+    def folder(self, name: str) -> LocalFolder:
         folder = self._locate(name)
         folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return LocalFolder(folder)
 
     def exists(self, name: str) -> bool:
         return self._locate(name).is_file()
@@ -185,10 +214,7 @@ class FolderArtifacts:
 
     def _locate(self, name: str) -> Path:
         """Where the file is or will be; it is not looked at."""
-        parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name:
-            raise ArtifactError(f"{name!r} does not lie in this project")
-        file = self.root / parts
+        file = self.root / checked_name(name)
         if not file.resolve().is_relative_to(self.root.resolve()):
             raise ArtifactError(f"{name} leads out of this project")
         return file
@@ -196,18 +222,47 @@ class FolderArtifacts:
 
 def open_artifacts(settings: Settings) -> Artifacts:
     """The project's store of networks and checkpoints."""
-    return FolderArtifacts(settings.checkpoints.absolute())
+    return artifacts_at(settings.artifacts_url or str(settings.checkpoints.absolute()))
 
 
-def check_file(file: Path, saved: Artifact) -> None:
+def artifacts_at(place: str) -> Artifacts:
+    """The store whose `str` says that it is there: a folder, or a URL."""
+    if "://" not in place:
+        return FolderArtifacts(Path(place))
+    from tuner.study.remote_artifacts import RemoteArtifacts
+
+    return RemoteArtifacts(place)
+
+
+def check_store(artifacts: Artifacts) -> None:
+    """Write a small file into the store, read it back and delete it. Raises OSError or
+    ArtifactError, one line, where that is not possible from this machine."""
+    name = f"check-{uuid.uuid4().hex}"
+    stored = artifacts.put(name, name.encode())
+    try:
+        artifacts.get(stored)
+    finally:
+        artifacts.delete(name)
+
+
+def checked_name(name: str) -> PurePosixPath:
+    """A name that stays inside the store. Raises ArtifactError for another one."""
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name:
+        raise ArtifactError(f"{name!r} does not lie in this project")
+    return parts
+
+
+def check_file(file: Path, saved: Artifact, place: str | None = None) -> None:
     """Raises ArtifactError, one line, where the file is not what was saved; OSError where it cannot
-    be read."""
+    be read. `place`: where it was saved, if the file is a copy."""
+    place = place or str(file)
     if saved.size is not None and file.stat().st_size != saved.size:
-        raise ArtifactError(f"{file} is not the file that was saved (another size)")
+        raise ArtifactError(f"{place} is not the file that was saved (another size)")
     if not file.is_file():
-        raise ArtifactError(f"{file} is no file")
+        raise ArtifactError(f"{place} is no file")
     if saved.sha256 is not None and measure(saved.path, file).sha256 != saved.sha256:
-        raise ArtifactError(f"{file} is not the file that was saved (another checksum)")
+        raise ArtifactError(f"{place} is not the file that was saved (another checksum)")
 
 
 def _partial(file: Path) -> Path:
@@ -216,7 +271,8 @@ def _partial(file: Path) -> Path:
     return file.with_name(f".{file.stem}.partial{file.suffix}")
 
 
-def _write(file: Path, content: Content) -> None:
+def write_content(file: Path, content: Content) -> None:
+    """Write what a `put` is given. Raises OSError, and what a function that writes raises."""
     if isinstance(content, bytes):
         file.write_bytes(content)
     elif isinstance(content, Path):

@@ -295,12 +295,14 @@ class Lost:
     """The worker process is gone; another takes its number. `beside`: how many other trials it was
     training; any of them may be the cause. `restarted`: the loop itself ended the process, because
     of another of its trials. `last_words`: the end of its log; where workers share a log it may
-    come from another worker."""
+    come from another worker. `gone`: what became of a worker on another machine, where the process
+    did not end by itself."""
 
     exit_code: int | None
     beside: int = 0
     restarted: bool = False
     last_words: str = field(default="", compare=False)
+    gone: str = field(default="", compare=False)
 
     @property
     def out_of_memory(self) -> bool:
@@ -310,7 +312,9 @@ class Lost:
     def how(self) -> str:
         if self.restarted:
             return "its worker process was ended for another trial that it was training"
-        if self.out_of_memory:
+        if self.gone:
+            what = self.gone
+        elif self.out_of_memory:
             what = "held more memory than a trial may take (--trial-memory)"
         else:
             what = f"ended with exit code {self.exit_code}"

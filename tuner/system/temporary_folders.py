@@ -12,12 +12,12 @@ from multiprocessing import process, util
 from pathlib import Path
 
 # Only folders of ours hold a file of this name.
-_OWNER = "tuner-owner"
+OWNER = "tuner-owner"
 # Where the fork server of `multiprocessing` has its socket.
 _SERVER = "pymp-"
 
 
-def lock_folder(folder: Path, name: str = _OWNER) -> int:
+def lock_folder(folder: Path, name: str = OWNER) -> int:
     """Mark the folder as this process' own until the returned descriptor is closed. Raises
     OSError."""
     # It is locked before it gets its name: a file of that name without a lock has lost its owner.
@@ -32,13 +32,13 @@ def lock_folder(folder: Path, name: str = _OWNER) -> int:
     return owner
 
 
-def sweep(place: Path, prefix: str, name: str = _OWNER) -> None:
+def sweep(place: Path, prefix: str, name: str = OWNER) -> None:
     """Remove this user's folders of that prefix whose owners have died."""
     for folder in abandoned(place, prefix, name):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def abandoned(place: Path, prefix: str, name: str = _OWNER) -> Iterator[Path]:
+def abandoned(place: Path, prefix: str, name: str = OWNER) -> Iterator[Path]:
     """This user's folders of that prefix whose owners have died. Each is locked until the next one
     is asked for, so that it can be removed."""
     for folder in place.glob(f"{prefix}*"):

@@ -23,6 +23,13 @@ def show_health(request: Request) -> Response:
     return JSONResponse({"database": "ok" if answers else "unreachable"}, 200 if answers else 503)
 
 
+@router.api_route("/alive", methods=["GET", "HEAD"])
+def show_alive() -> Response:
+    """200 while the server answers at all: for what restarts it, which would not help a database
+    that is away. Needs no login."""
+    return JSONResponse({"alive": True})
+
+
 @closed_router.get("/metrics")
 def show_metrics(request: Request) -> Response:
     """What Prometheus reads, with the token in its header."""

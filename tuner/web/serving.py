@@ -15,11 +15,11 @@ import uvicorn
 
 from tuner.errors import TunerError, UsageError
 from tuner.settings import Settings, ui_token
+from tuner.system.addresses import is_loopback
 from tuner.system.names import command
 from tuner.system.secret_masking import remember_values
 from tuner.web.application import make_application
 from tuner.web.security.accounts import Accounts, users_file
-from tuner.web.security.request_checks import is_loopback
 from tuner.web.security.slow_requests import PunctualProtocol
 from tuner.web.web_setup import WebSetup
 

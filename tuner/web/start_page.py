@@ -109,7 +109,7 @@ def _baseline(request: Request, store: Store, line: StudyLine) -> float | None:
     _, trial = site_of(request).results.get(
         (line.study.uuid, "baseline"),
         line.mark,
-        line.progress.running > 0,
+        line.progress.running_count > 0,
         lambda: read_baseline(store, line.study),
     )
     return None if trial is None else trial.value

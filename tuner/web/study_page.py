@@ -10,15 +10,16 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from tuner.errors import SpecError
+from tuner.manage.standstill import standstill_of
 from tuner.reports.chart_tables import ChartTable
 from tuner.reports.comparisons import caption, comparison_table
 from tuner.reports.standing import Standing, read_standing
-from tuner.reports.study_outlook import read_outlook, standstill
 from tuner.reports.study_plots import STUDY_PLOTS
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.running_trials import running_trials
 from tuner.storage.studies import StudyRow
+from tuner.storage.study_progress import read_progress
 from tuner.storage.trial_outcomes import Failure, read_failures
 from tuner.storage.trials import count_ends
 from tuner.system.names import command, in_command, printable
@@ -111,14 +112,14 @@ def show_now(study: OpenedStudy, request: Request) -> Response:
 def _now(request: Request, store: Store, study: StudyRow, at_once: bool = False) -> dict[str, Any]:
     """What study_now.html shows. `at_once`: without what takes long to read of a large study, for
     the first sight of the page: `is_outline` says that it has to be fetched."""
-    progress = read_outlook(store, study)
+    progress = store.read(read_progress, study)
     running = running_trials(store, study)
     is_outline = at_once and progress.total > _LARGE
     standing, ends = (Standing(), {}) if is_outline else _trial_facts(request, store, study)
     return {
         "progress": progress,
         "badge": BADGES.get(progress.state_word, ""),
-        "standstill": standstill(study, progress),
+        "standstill": standstill_of(study, progress),
         "skipping": [each for each in progress.daemons if study.name in each.skipped],
         "standing": standing,
         "ends": ends,

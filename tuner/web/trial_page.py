@@ -158,7 +158,9 @@ def _attempts(store: Store, study: StudyRow, trial: TrialRow) -> list[Attempt]:
         words = ""
         if place is not None:
             how = "a daemon" if place.has_daemon else "in the foreground"
-            words = f"worker {row.worker} on {place.host} (pid {place.pid}, {how})"
+            search = f"{place.host} (pid {place.pid}, {how})"
+            where = f"{row.place_text}, of the search on " if row.place_text else ""
+            words = f"worker {row.worker} on {where}{search}"
         end = (row.end or "running").replace("_", " ")
         attempts.append(Attempt(row, words, end, without_secrets(row.detail or "")))
     return attempts

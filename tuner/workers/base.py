@@ -86,7 +86,8 @@ class Workers(Protocol):
     free until it is given a trial, and again once that trial has ended: with Failed, Lost, a
     restart, or a reply that stops it (after Saved or Checkpointed, where the reply asks for these).
 
-    `count`: of all workers. `lanes`: so many in a row share a process, and are lost with it.
+    `count`: of all workers; it may grow at each `wait`. `lanes`: so many in a row share a process,
+    and are lost with it.
     """
 
     count: int

@@ -155,7 +155,8 @@ def _kill(processes: list[_Process]) -> None:
 class LocalWorkers:
     """`processes` with `setup.lanes` workers each. What they and their fork server print, native
     code included, goes to the file `log`. `share`: how many workers are needed now; only so many
-    processes are started, and those beyond it end after a while."""
+    processes are started, and those beyond it end after a while. `woken_by`: once something can be
+    read from it, `wait` waits no longer."""
 
     def __init__(
         self,
@@ -165,6 +166,7 @@ class LocalWorkers:
         gpus: tuple[int, ...] = (),
         log: Path | None = None,
         share: Callable[[], int] | None = None,
+        woken_by: Connection | None = None,
     ) -> None:
         self.lanes = setup.lanes
         self.count = processes * self.lanes
@@ -174,6 +176,7 @@ class LocalWorkers:
         self._context = multiprocessing.get_context("forkserver")
         # The first ones of all: others are not needed now.
         self._processes: list[_Process] = []
+        self._woken_by = [] if woken_by is None else [woken_by]
         self._share = share or (lambda: self.count)
         self._needed_at = 0.0
         # Messages still to be returned by `wait`: the trials that shared a process that was ended.
@@ -261,6 +264,14 @@ class LocalWorkers:
         process = self._of(worker)
         return process.opened and not self._is_outgrown(process)
 
+    def is_open(self, worker: int) -> bool:
+        """Whether its process has opened its session."""
+        return worker < self._started and self._of(worker).opened
+
+    def is_outgrown(self, worker: int) -> bool:
+        """Whether its process should be replaced once all trials in it have ended."""
+        return worker < self._started and self._is_outgrown(self._of(worker))
+
     def place(self, worker: int) -> None:
         return None
 
@@ -315,7 +326,9 @@ class LocalWorkers:
         self._start_needed()
         connections = {self._connection(worker): worker for worker in range(self._started)}
         messages: list[tuple[int, Message]] = []
-        for ready in wait(list(connections), timeout_s):
+        for ready in wait([*connections, *self._woken_by], timeout_s):
+            if ready in self._woken_by:
+                continue
             worker = connections[cast(Connection, ready)]
             if ready is not self._connection(worker):
                 continue  # of a process that was found lost just now, and replaced

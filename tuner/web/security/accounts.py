@@ -166,11 +166,19 @@ def _stamp(file: Path) -> object:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def _is_private(status: os.stat_result) -> bool:
+    """Whether no other user may read the file. One of root's that our group may read is what an
+    administrator gives a service: Kubernetes mounts secrets so."""
+    if status.st_uid == 0 and status.st_uid != os.geteuid():
+        return not status.st_mode & 0o037
+    return not status.st_mode & 0o077
+
+
 def _read(file: Path) -> dict[str, Account]:
     """Raises UsageError for what is no users file, or may be changed by other users."""
     try:
         with file.open("rb") as opened:
-            if os.fstat(opened.fileno()).st_mode & 0o077:
+            if not _is_private(os.fstat(opened.fileno())):
                 raise UsageError(f"{file} may be read by other users; run: chmod 600 {file}")
             text = opened.read(_MOST_BYTES)
     except FileNotFoundError:

@@ -5,7 +5,6 @@ DNS rebinding, where the site's own name suddenly means this machine, it can rea
 Both show in headers that the browser sets: Host, Origin and Sec-Fetch-Site.
 """
 
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tuner.system.addresses import is_address, is_loopback, split_host
 from tuner.system.names import command
 
 MOST_BODY_BYTES = 2**20
@@ -48,16 +48,6 @@ _HEADERS = {
 log = logging.getLogger(__name__)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on this address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 class HostRule:
     """Which Host headers are ours. `names`: further ones that the user has given."""
 
@@ -79,28 +69,12 @@ class HostRule:
         if (port or _DEFAULT_PORTS[self._scheme]) != self._port:
             return False
         # Rebinding needs a name: a page that was loaded from an address is of that address.
-        return name in self._names or (self._any_address and _is_address(name))
+        return name in self._names or (self._any_address and is_address(name))
 
     def is_own_origin(self, origin: str, host: str) -> bool:
         """Whether an Origin header is of a page of ours. TLS may be another program's."""
         schemes = ("https",) if self._scheme == "https" else ("http", "https")
         return origin.lower() in {f"{scheme}://{host.lower()}" for scheme in schemes}
-
-
-def split_host(header: str) -> tuple[str, int | None]:
-    """The name and the port of a Host header, in lower case."""
-    name, colon, port = header.lower().rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or name.endswith(":"):
-        return header.lower(), None
-    return name, int(port)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 class CheckRequests:

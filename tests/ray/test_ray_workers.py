@@ -1,0 +1,112 @@
+"""Workers on a Ray cluster keep the contract that local ones keep."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conformance import REQUEST, Conformance, run_trial, toy_setup, wait_until_free
+from ray_cluster import RayNodes
+from toy_study import TOY_ALONE
+from toy_training import BROKEN
+
+from tuner.study.artifacts import FolderArtifacts
+from tuner.study.messages import Ended, WorkerSetup
+from tuner.workers import BackEnd, EntryPoint, Workers, ray_data
+from tuner.workers.ray_workers import RayBackEnd
+
+
+@pytest.fixture(scope="module")
+def ray_driver(ray_cluster: RayNodes) -> Iterator[None]:
+    """This process is connected to the cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ray_cluster.joining.items():
+            patch.setenv(name, value)
+        import ray  # it reads them as it is imported
+
+        ray.init(ray_cluster.address, log_to_driver=False, logging_level="ERROR")
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> WorkerSetup:
+    return toy_setup(tmp_path_factory.mktemp("ray"))
+
+
+@pytest.fixture(scope="module")
+def ray_artifacts(tmp_path_factory: pytest.TempPathFactory) -> FolderArtifacts:
+    return FolderArtifacts(tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture(scope="module")
+def one_worker(
+    ray_driver: None, setup: WorkerSetup, ray_artifacts: FolderArtifacts
+) -> Iterator[Workers]:
+    """An actor for all tests that need one: each costs 2 CPU seconds."""
+    workers = open_on_ray(replace(setup, artifacts=ray_artifacts), 1)
+    workers.start()
+    yield workers
+    workers.close()
+
+
+def open_on_ray(
+    setup: WorkerSetup, processes: int | None, entry: EntryPoint = TOY_ALONE, **options: Any
+) -> Workers:
+    back_end: BackEnd = RayBackEnd(1, 0)
+    return back_end.open_workers(entry, setup, processes=processes, **options)
+
+
+@pytest.mark.usefixtures("ray_driver", "ray_nodes")
+class TestRayWorkers(Conformance):
+    def open_workers(self, processes: int, setup: WorkerSetup) -> Workers:
+        return open_on_ray(setup, processes)
+
+    def open_broken(self, setup: WorkerSetup) -> Workers:
+        return open_on_ray(setup, 2, EntryPoint(BROKEN.name, TOY_ALONE.preload))
+
+    @pytest.fixture
+    def artifacts(self, ray_artifacts: FolderArtifacts) -> FolderArtifacts:
+        return ray_artifacts
+
+    @pytest.fixture
+    def workers(self, one_worker: Workers) -> Iterator[Workers]:
+        yield one_worker
+        one_worker.restart(0)
+
+
+def test_data_lie_on_each_node_once_while_a_search_lasts(
+    ray_driver: None,
+    ray_nodes: RayNodes,
+    setup: WorkerSetup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert setup.data is not None
+    monkeypatch.setattr(ray_data, "PIECE_BYTES", 300)  # so that a file has several
+    sent = {file.name: file.read_bytes() for file in setup.data.iterdir()}
+    assert max(map(len, sent.values())) > 300
+    workers = open_on_ray(setup, 3)
+    workers.start()
+    wait_until_free(workers)
+    folders = list(ray_nodes.temporary.glob("tuner-ray-*/data"))
+    places = [workers.place(worker) for worker in range(3)]
+    assert len(folders) == len({place.node for place in places if place}) == 3
+    for folder in folders:
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
+    workers.close()
+    assert not list(ray_nodes.temporary.glob("tuner-ray-*"))
+
+
+def test_as_many_workers_as_there_is_room_for(
+    ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup
+) -> None:
+    needed = [1]
+    workers = open_on_ray(setup, None, share=lambda: needed[0])
+    assert workers.count == 3
+    workers.start()
+    wait_until_free(workers, 0)
+    assert not workers.takes(1)
+    needed[0] = 2
+    wait_until_free(workers, 0, 1)
+    assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
+    workers.close()

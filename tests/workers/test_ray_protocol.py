@@ -1,0 +1,159 @@
+"""What the loop and an actor say to each other: answers that are lost, calls that overtake each
+other or are done twice. The actor runs in this process, without Ray."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conformance import GO_ON, REQUEST, STOP, acting
+from toy_training import TOY
+
+from tuner.study.messages import Ended, Lost, Message, Report, WorkerSetup
+from tuner.workers import ray_actor, ray_data
+from tuner.workers.ray_actor import Call, Heard, Open, RayActor
+from tuner.workers.ray_remote import Remote
+
+SOON_S = 20.0
+
+
+@pytest.fixture
+def actor(setup: WorkerSetup, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayActor]:
+    monkeypatch.setattr(ray_actor, "this_node", lambda: "node")
+    monkeypatch.setattr(ray_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    actor = RayActor(TOY, "search", 0, 1.0, 0.0)
+    yield actor
+    actor.close()
+
+
+class Line:
+    """A loop's end, and the calls that go to the actor, which may fail on their way."""
+
+    def __init__(self, actor: RayActor, setup: WorkerSetup) -> None:
+        self.actor, self.remote = actor, Remote(0, actor)
+        self._threads = ThreadPoolExecutor(4)
+        self.remote.open(Open(setup, None, None))
+        while not self.remote.takes:
+            assert self.messages(self.send()) == []
+
+    def send(self, call: Call | None = None) -> "Future[Heard]":
+        return self._threads.submit(self.actor.exchange, call or self.remote.next_call())
+
+    def messages(self, answer: "Future[Heard]") -> list[Message]:
+        return [message for _, message in self.remote.hear(answer.result(SOON_S))]
+
+    def next_message(self) -> Message:
+        """Whatever is lost, it comes with a later call."""
+        while not (messages := self.messages(self.send())):
+            pass
+        [message] = messages
+        return message
+
+
+@pytest.fixture
+def line(actor: RayActor, setup: WorkerSetup) -> Line:
+    return Line(actor, setup)
+
+
+def test_a_call_that_is_done_twice_trains_once(line: Line) -> None:
+    line.remote.submit(0, REQUEST)
+    call = line.remote.next_call()
+    first, again = line.send(call).result(SOON_S), line.send(call).result(SOON_S)
+    assert first == again
+    assert [m.step for _, m in line.remote.hear(first)] == [1]  # type: ignore[union-attr]
+    assert list(line.remote.hear(again)) == []
+    assert _steps_to_the_end(line) == [2, 3]
+
+
+def test_a_lost_answer_is_given_again(line: Line) -> None:
+    line.remote.submit(0, REQUEST)
+    line.send().result(SOON_S)  # nobody hears it
+    report = line.next_message()
+    assert isinstance(report, Report)
+    assert report.step == 1
+    line.remote.reply(0, GO_ON)
+    line.send().result(SOON_S)
+    report = line.next_message()
+    assert isinstance(report, Report)
+    assert report.step == 2
+
+
+def test_calls_may_overtake_each_other(line: Line) -> None:
+    line.remote.submit(0, acting("hang", at=1))
+    early = line.remote.next_call()
+    line.remote.restart(0)
+    line.remote.submit(0, REQUEST)
+    late = line.send()
+    assert line.messages(line.send(early)) == []
+    messages = line.messages(late)
+    report = messages[0] if messages else line.next_message()
+    assert isinstance(report, Report)
+    assert _steps_to_the_end(line) == [2, 3]
+
+
+def test_a_later_call_ends_an_earlier_ones_wait(line: Line) -> None:
+    waiting = line.send()
+    line.remote.submit(0, REQUEST)
+    later = line.send()
+    assert line.messages(waiting) == []
+    assert isinstance(line.messages(later)[0], Report)
+
+
+def test_what_is_said_of_an_earlier_trial_is_old(line: Line) -> None:
+    line.remote.submit(0, REQUEST)
+    old = line.send().result(SOON_S)
+    line.remote.restart(0)
+    line.remote.submit(0, replace(REQUEST, params=REQUEST.params | {"x": 0.4}))
+    assert list(line.remote.hear(old)) == []
+    report = line.next_message()
+    assert isinstance(report, Report)
+    assert report.metrics["val_accuracy"] < 0.21
+
+
+def test_a_reply_to_an_earlier_trial_is_left_out(line: Line) -> None:
+    line.remote.submit(0, acting("crash", at=2))
+    assert isinstance(line.next_message(), Report)
+    line.remote.reply(0, GO_ON)
+    assert line.next_message() == Lost(9)
+    line.remote.reply(0, GO_ON)  # it knew of no loss yet
+    line.remote.submit(0, REQUEST)
+    assert isinstance(line.next_message(), Report)
+    assert _steps_to_the_end(line) == [2, 3]
+
+
+def test_a_trial_that_comes_while_its_process_starts_is_trained(line: Line) -> None:
+    line.remote.restart(0)
+    line.remote.submit(0, REQUEST)
+    assert isinstance(line.next_message(), Report)
+
+
+def test_the_last_reply_goes_with_the_next_trial(line: Line) -> None:
+    line.remote.submit(0, REQUEST)
+    assert isinstance(line.next_message(), Report)
+    assert not line.remote.reply(0, STOP)
+    line.remote.submit(0, REQUEST)
+    assert len(line.remote.next_call().orders) == 2
+
+
+def test_closing_ends_a_wait(line: Line, actor: RayActor) -> None:
+    waiting = line.send()
+    closing = threading.Thread(target=actor.close)
+    closing.start()
+    assert line.messages(waiting) == []
+    closing.join(SOON_S)
+    assert not closing.is_alive()
+
+
+def _steps_to_the_end(line: Line) -> list[int]:
+    """The reports from here on of a trial that goes on."""
+    steps: list[int] = []
+    while True:
+        line.remote.reply(0, GO_ON)
+        message = line.next_message()
+        if isinstance(message, Ended):
+            line.remote.reply(0, STOP)
+            return steps
+        assert isinstance(message, Report)
+        steps.append(message.step)

@@ -1,0 +1,48 @@
+"""URLs of stores of networks and checkpoints that many machines reach."""
+
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from tuner.errors import UsageError
+from tuner.system.secret_masking import without_secrets
+
+
+class Scheme(NamedTuple):
+    """A kind of store. `protocol`: fsspec's. `package`: what brings its client. `options`: of the
+    client."""
+
+    protocol: str
+    package: str
+    options: dict[str, Any]
+
+
+# A machine that does not answer is given up after 2 x 5 s. One that answers slowly may take a
+# minute for a block.
+_S3_TIMES = {
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    "retries": {"mode": "standard", "max_attempts": 2},
+}
+SCHEMES = {
+    "s3": Scheme("s3", "tuner[s3]", {"config_kwargs": _S3_TIMES}),
+    "gs": Scheme("gs", "gcsfs", {}),
+    "az": Scheme("az", "adlfs", {}),
+}
+
+
+def check_store_url(url: str, variable: str) -> str:
+    """The URL of a store, without a slash at its end. `variable`: where it stands, for messages.
+    Raises UsageError."""
+    text, address = without_secrets(url), urlsplit(url)
+    if "@" in address.netloc:
+        raise UsageError(
+            f"{variable} must hold no credentials: they come from each machine's own environment, "
+            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from ~/.aws/credentials"
+        )
+    if address.scheme not in SCHEMES:
+        forms = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise UsageError(f"{variable} must be a folder or one of {forms}, got {text!r}")
+    if not address.netloc or set(url) & set("*?[#"):
+        form = f"{address.scheme}://BUCKET/PREFIX"
+        raise UsageError(f"{variable} must be like {form}, got {text!r}")
+    return url.rstrip("/")

@@ -1,0 +1,180 @@
+"""The Ray cluster of a search: connected, checked, and left as it was.
+
+`open_cluster` is all that others call. Every check is done before the search changes anything: the
+address and its token (ray_address.py), then the nodes (ray_checks.py).
+"""
+
+import contextlib
+import logging
+import re
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.errors import UsageError, WorkerError
+from tuner.settings import RayLogin, ray_environment, ray_login
+from tuner.study.artifacts import Artifacts
+from tuner.system.secret_masking import without_secrets
+from tuner.workers.ray_address import RayAddress, check_cluster, find_address
+from tuner.workers.ray_checks import checked_nodes, describe_differences, own_versions
+from tuner.workers.ray_workers import RayBackEnd
+
+__all__ = ["open_cluster"]
+
+logger = logging.getLogger(__name__)
+# Each version stands in a line of its own, the cluster's first: "    Ray: 2.60.0".
+_VERSION_LINE = re.compile(r"\b(Ray|Python): (\d[\w.+-]*)")
+
+
+@contextmanager
+def open_cluster(
+    on: str,
+    *,
+    trial_cpus: float = 1.0,
+    trial_gpus: float = 0.0,
+    artifacts: Artifacts | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Iterator[RayBackEnd]:
+    """The cluster that `on` names (see ray_address.py), while the context lasts. `trial_cpus`,
+    `trial_gpus`: what a worker process takes of its node. `artifacts`: what every node must reach;
+    None for nothing. `tell` gets lines on what happens, `warn` what the user should know. A cluster
+    that Ray started for this search ends with it. Raises UsageError and WorkerError, in one line
+    each."""
+    with (
+        _connection(on, tell, warn),
+        checked_nodes(trial_cpus, trial_gpus, artifacts) as expected,
+    ):
+        yield RayBackEnd(trial_cpus, trial_gpus, expected)
+
+
+@dataclass
+class _Shared:
+    """The connection of this process' searches; Ray allows one a process. `searches`: how many use
+    it."""
+
+    on: str
+    searches: int
+    closing: contextlib.ExitStack
+
+
+_shared: _Shared | None = None
+_sharing = threading.Lock()
+
+
+@contextmanager
+def _connection(
+    on: str, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[None]:
+    """A connection to the cluster, which searches in other threads share. One that the caller's own
+    code has made serves "ray", and stays open. Raises UsageError and WorkerError."""
+    global _shared
+    with _sharing:
+        if _shared is None and _is_callers_own(on):
+            _shared = _Shared(on, 0, contextlib.ExitStack())
+        if _shared is None:
+            login = ray_login()
+            closing = contextlib.ExitStack()
+            closing.enter_context(_connected(find_address(on, login), login, tell, warn))
+            _shared = _Shared(on, 0, closing)
+        elif _shared.on != on:
+            raise UsageError(
+                f"this process trains on {_shared.on} already, and can use one cluster at a time"
+            )
+        shared = _shared
+        shared.searches += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            shared.searches -= 1
+            if not shared.searches:
+                _shared = None
+                shared.closing.close()
+
+
+def _is_callers_own(on: str) -> bool:
+    """Whether the code that calls tuner has connected Ray itself. Raises UsageError where it did
+    so to use another cluster than this one."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return False
+    if on != "ray":
+        raise UsageError(
+            "this process has connected Ray itself: give on='ray' to train there, or call "
+            "ray.shutdown() first"
+        )
+    return True
+
+
+@contextmanager
+def _connected(
+    address: RayAddress,
+    login: RayLogin,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Iterator[None]:
+    token = login.token
+    if not address.server:
+        tell("starting Ray on this machine")
+        token = secrets.token_hex(32)
+    else:
+        tell(f"connecting to the Ray cluster at {address.text}")
+        if not login.uses_tls and not check_cluster(address, login):
+            token = None
+            warn(
+                f"the cluster at {address.text} asks for no token: everybody who can reach it can "
+                "run code on its machines. Start its head and nodes with RAY_AUTH_MODE=token"
+            )
+    with ray_environment(token):
+        ray = _init(address)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(Exception):  # the cluster may be gone
+                ray.shutdown()
+
+
+def _init(address: RayAddress) -> Any:
+    """The package `ray`, connected. Raises WorkerError."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address.server:  # nobody else reaches it
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        with _signals_kept():
+            ray.init(address=address.text, **options)
+    except Exception as error:
+        raise WorkerError(_why_not_connected(address, error)) from error
+    return ray
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if is_main and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _why_not_connected(address: RayAddress, error: Exception) -> str:
+    text = without_secrets(str(error))
+    versions = [(name.lower(), version) for name, version in _VERSION_LINE.findall(text)]
+    theirs = dict(reversed(versions))  # of two, the first is the cluster's
+    if theirs and isinstance(error, RuntimeError):
+        differences = describe_differences(theirs, own_versions())
+        if differences:
+            return f"the cluster at {address.text} has other versions: {differences}"
+    what = "Ray cannot start here" if not address.server else f"no connection to {address.text}"
+    return f"{what}: {' '.join(text.split())[:300]}"
