@@ -25,6 +25,7 @@ from optuna.samplers import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.algorithms.normal_tails import speed_up_tpe
 from tuner.algorithms.options import (
     COUNT,
     FLAG,
@@ -34,7 +35,6 @@ from tuner.algorithms.options import (
     unknown,
     without_experimental_warnings,
 )
-from tuner.algorithms.normal_tails import speed_up_tpe
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
 from tuner.study.spec import Choice
