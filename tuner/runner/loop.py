@@ -40,8 +40,8 @@ from tuner.workers import Workers
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
-# To begin trials for a thousand workers takes half a minute: what workers say is heard in between.
-_FILL_S = 0.5
+# To begin trials for a thousand workers takes half a minute: what workers say is heard after so many.
+_MOST_BEGUN = 32
 # So many reports at most are stored in one transaction: the first of them waits for the last.
 _MOST_TOGETHER = 16
 # How long a loop that stops waits for the running epochs to end, so that their trials go on after
@@ -153,15 +153,15 @@ class Loop:
     # Giving trials to workers
 
     def _fill_workers(self) -> bool:
-        """Give trials to free workers, for about half a second; whether there are more to give."""
-        until = time.monotonic() + _FILL_S
-        while not self._stopping.no_more and len(self._running) < self._orders.may_train():
+        """Give trials to free workers, but not to many at once; whether there may be more to
+        give."""
+        for _ in range(_MOST_BEGUN):
+            if self._stopping.no_more or len(self._running) >= self._orders.may_train():
+                return False
             free = self._assignments.free()
             if not free or not self._begin_trial(free):
                 return False
-            if time.monotonic() >= until:
-                return True
-        return False
+        return True
 
     def _begin_trial(self, free: list[int]) -> bool:
         """Give a trial to one of these workers; whether there was one to begin."""
