@@ -40,7 +40,7 @@ from tuner.workers import Workers
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
-# To begin trials for a thousand workers takes half a minute: what workers say is heard after so many.
+# To begin a thousand trials takes half a minute: what workers say is heard after so many.
 _MOST_BEGUN = 32
 # So many reports at most are stored in one transaction: the first of them waits for the last.
 _MOST_TOGETHER = 16
