@@ -7,7 +7,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow, list_trials
 from tuner.study.engines import Engine
 from tuner.study.spec import Choice
+from tuner.workers import BackEnd
 
 
 def fixed_list(
@@ -31,8 +33,10 @@ def fixed_list(
     tracking: bool = False,
     take: int | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> Result:
-    """Trial-epochs a second over the fixed list, from the first trial's start to the last's end."""
+    """Trial-epochs a second over the fixed list, from the first trial's start to the last's end.
+    `on`: the address of a Ray cluster that trains it."""
     chosen = configurations()[:take]
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
@@ -45,6 +49,7 @@ def fixed_list(
             workers=workers,
             tracking=tracking,
             engine=engine,
+            on=on,
         )
         whole = time.perf_counter() - begun
     scores = {row.number: row.value for row in rows}
@@ -162,6 +167,7 @@ def _search(
     target: float | None = None,
     timeout_s: float | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
     from tuner.manage.wanted_study import Wanted, data_spec
@@ -173,7 +179,7 @@ def _search(
         pruner=Choice(name=pruner),
         seed=seed,
     )
-    return _run(folder, wanted, trials, workers, tracking, target, timeout_s, engine)
+    return _run(folder, wanted, trials, workers, tracking, target, timeout_s, engine, on)
 
 
 def _run(
@@ -185,6 +191,7 @@ def _run(
     target: float | None = None,
     timeout_s: float | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> list[TrialRow]:
     from tuner.manage.creation import create_study
     from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
@@ -194,9 +201,24 @@ def _run(
     study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
-    options = SearchOptions(limits, workers, tracking, engine=cast(Engine, engine))
-    optimize(settings, store, study, options)
+    with _back_end(on) as back_end:
+        options = SearchOptions(
+            limits, workers, tracking, engine=cast(Engine, engine), back_end=back_end
+        )
+        optimize(settings, store, study, options)
     return list_trials(store, study)
+
+
+@contextmanager
+def _back_end(on: str | None) -> Iterator[str | BackEnd]:
+    """This machine, or a Ray cluster."""
+    if on is None:
+        yield "local"
+        return
+    from tuner.workers.ray_cluster import open_cluster
+
+    with open_cluster(on) as back_end:
+        yield back_end
 
 
 def _settings(folder: Path) -> Settings:
