@@ -7,8 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +17,13 @@ import numpy as np
 
 from benchmarks.commands import Result, main
 from benchmarks.configurations import Configuration, configurations
+from benchmarks.ray_nodes import back_end_of
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow, list_trials
 from tuner.study.engines import Engine
 from tuner.study.spec import Choice
-from tuner.workers import BackEnd
 
 
 def fixed_list(
@@ -201,24 +200,12 @@ def _run(
     study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
-    with _back_end(on) as back_end:
+    with back_end_of(on) as back_end:
         options = SearchOptions(
             limits, workers, tracking, engine=cast(Engine, engine), back_end=back_end
         )
         optimize(settings, store, study, options)
     return list_trials(store, study)
-
-
-@contextmanager
-def _back_end(on: str | None) -> Iterator[str | BackEnd]:
-    """This machine, or a Ray cluster."""
-    if on is None:
-        yield "local"
-        return
-    from tuner.workers.ray_cluster import open_cluster
-
-    with open_cluster(on) as back_end:
-        yield back_end
 
 
 def _settings(folder: Path) -> Settings:

@@ -13,10 +13,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import Result, main
+from tuner.runner.progress import RunStatus
+from tuner.workers import BackEnd
 
 MEBIBYTE = 2**20
 SLEEP_S = 0.01
@@ -29,6 +32,19 @@ def objective(trial):
     y = trial.suggest_float("y", -10, 10)
     time.sleep({SLEEP_S})
     return x**2 + y**2
+"""
+
+REPORTS = 40
+REPORTING = """\
+import time
+
+
+def objective(trial):
+    x = trial.suggest_float("x", -10, 10)
+    for step in range(1, {reports} + 1):
+        time.sleep({report_s})
+        trial.report(x, step)
+    return x
 """
 
 
@@ -95,7 +111,6 @@ def by_tuner(address: str, trials: int = 100, workers: int = 2) -> Result:
     from tuner.settings import load_settings
     from tuner.storage import open_store
     from tuner.storage.trials import list_trials
-    from tuner.workers.ray_cluster import open_cluster
 
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         Path("objectives.py").write_text(OBJECTIVE)
@@ -105,7 +120,7 @@ def by_tuner(address: str, trials: int = 100, workers: int = 2) -> Result:
         study = create_study(wanted, settings, lambda: store).study
         limits = Limits(slots_wanted(store, study, trials, None))
         began = time.perf_counter()
-        with open_cluster(address) as back_end:
+        with back_end_of(address) as back_end:
             options = SearchOptions(limits, workers, tracking=False, back_end=back_end)
             optimize(settings, store, study, options)
             seconds = time.perf_counter() - began
@@ -116,6 +131,74 @@ def by_tuner(address: str, trials: int = 100, workers: int = 2) -> Result:
     trials_s = ended - min(attempt.started_at for attempt in attempts)
     done = sum(row.state == "COMPLETE" for row in rows)
     return {"seconds": seconds, "trials_s": trials_s, "done": done}
+
+
+@dataclass
+class _Reports:
+    """A watcher: how many reports came, and the CPU seconds that the loop's process took, from the
+    moment that all of `workers` have reported until a trial ends."""
+
+    workers: int
+    before: tuple[int, float] | None = None
+    after: tuple[int, float] | None = None
+
+    def changed(self, status: RunStatus) -> None:
+        epochs = [each.epoch for each in status.workers if each.trial is not None]
+        if self.after is not None or len(epochs) < self.workers or not all(epochs):
+            return
+        now = sum(epochs), time.process_time()
+        self.before = self.before or now
+        if max(epochs) >= REPORTS - 2:
+            self.after = now
+
+    def trial_ended(self, status: RunStatus, trial: int, *_: object) -> None:
+        return
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of the loop's process, for a report."""
+        assert self.before is not None
+        assert self.after is not None
+        (reports, cpu), (later, cpu_later) = self.before, self.after
+        return 1000 * (cpu_later - cpu) / (later - reports)
+
+
+def many_actors(
+    on: str | None = None, actors: int = 12, trial_cpus: float = 0.1, report_s: float = 0.25
+) -> Result:
+    """CPU milliseconds of the loop's process for each report of so many actors, Ray's own threads
+    included; `on`: None for local worker processes."""
+    from tuner.manage.creation import create_study
+    from tuner.manage.wanted_study import wanted_study
+    from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
+    from tuner.settings import load_settings
+    from tuner.storage import open_store
+
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        Path("reporting.py").write_text(REPORTING.format(reports=REPORTS, report_s=report_s))
+        settings = load_settings(f"sqlite:///{folder}/tuner.db", None)
+        store = open_store(settings.storage)
+        wanted = wanted_study(network="reporting.py:objective", sampler="random", pruner="none")
+        study = create_study(wanted, settings, lambda: store).study
+        limits = Limits(slots_wanted(store, study, actors, None))
+        watcher = _Reports(actors)
+        with back_end_of(on, trial_cpus) as back_end:
+            options = SearchOptions(limits, actors, tracking=False, back_end=back_end)
+            optimize(settings, store, study, options, watcher)
+        store.close()
+    return {"cpu_ms": round(watcher.cpu_ms, 2)}
+
+
+@contextlib.contextmanager
+def back_end_of(on: str | None, trial_cpus: float = 1.0) -> Iterator[str | BackEnd]:
+    """This machine's workers, or those of a Ray cluster."""
+    if on is None:
+        yield "local"
+        return
+    from tuner.workers.ray_cluster import open_cluster
+
+    with open_cluster(on, trial_cpus=trial_cpus) as back_end:
+        yield back_end
 
 
 def by_ray_tune(address: str, trials: int = 100, workers: int = 2) -> Result:
@@ -150,4 +233,4 @@ def by_ray_tune(address: str, trials: int = 100, workers: int = 2) -> Result:
 
 
 if __name__ == "__main__":
-    main("ray_nodes", serve, by_tuner, by_ray_tune)
+    main("ray_nodes", serve, by_tuner, by_ray_tune, many_actors)
