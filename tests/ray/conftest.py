@@ -2,6 +2,7 @@
 is no `__init__.py` here, or `import ray` would find this folder."""
 
 import pytest
+from command_line import command_tree, tuner
 from fault_table import bench, check, measured, pytest_terminal_summary, times
 from ray_cluster import RayNodes, ray_cluster, ray_nodes
 from toy_study import Bench
@@ -9,11 +10,13 @@ from toy_study import Bench
 __all__ = [
     "bench",
     "check",
+    "command_tree",
     "measured",
     "pytest_terminal_summary",
     "ray_cluster",
     "ray_nodes",
     "times",
+    "tuner",
 ]
 
 

@@ -17,8 +17,9 @@ import socket
 import subprocess
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -107,9 +108,9 @@ class RayNodes:
         """Of the nodes with CPUs that have not been killed."""
         return list(self._ask("node_ids"))
 
-    def add(self, num_cpus: int = 1) -> str:
-        """Another node, once all know of it; its id."""
-        return str(self._ask("add", num_cpus=num_cpus))
+    def add(self, num_cpus: int = 1, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Another node, once all know of it; its id. `environment`: what differs in its own."""
+        return str(self._ask("add", num_cpus=num_cpus, environment=dict(environment)))
 
     def kill(self, *node_ids: str) -> None:
         """Kill the raylets at once, as the kernel would. What they have started ends by itself."""
@@ -214,8 +215,12 @@ class _Server:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return str(self.cluster.address)
 
-    def add(self, num_cpus: int, wait: bool = True) -> str:
-        node = self.cluster.add_node(wait=wait, num_cpus=num_cpus, **_NODE)
+    def add(
+        self, num_cpus: int, wait: bool = True, environment: dict[str, str] | None = None
+    ) -> str:
+        node = self.cluster.add_node(
+            wait=wait, num_cpus=num_cpus, env_vars=environment or None, **_NODE
+        )
         self.nodes[node.node_id] = node
         return str(node.node_id)
 

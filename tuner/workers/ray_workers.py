@@ -23,6 +23,7 @@ from typing import Any
 
 from tuner.errors import WorkerError
 from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.system.quantities import format_bytes
 from tuner.values import format_place
 from tuner.workers.base import EntryPoint, Place
 from tuner.workers.ray_actor import Heard, Open, RayActor
@@ -148,10 +149,18 @@ class RayWorkers:
 
     def start(self) -> None:
         if self._setup.data is not None:
+            self._tell_user(f"sending {self._data_and_nodes(self._setup.data)}")
             self._data = send_folder(self._setup.data)
         self._is_started = True
         for remote in self._remotes:
             self._open(remote)
+
+    def _data_and_nodes(self, data: Path) -> str:
+        """ "12 MB of data to 3 nodes"."""
+        size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
+        fitting = sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
+        nodes = max(1, min(fitting, self.count // self.lanes))
+        return f"{format_bytes(size)} of data to {nodes} node{'s' * (nodes > 1)}"
 
     def _start_needed(self, at_least: int = 0) -> None:
         """Make the actors that the share asks for; end an idle one that it has not asked for during

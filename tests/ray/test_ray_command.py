@@ -1,0 +1,120 @@
+"""`tuner optimize --on`: what it refuses before it begins, and what it shows of places."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from command_line import Command
+from fork_server import COMMAND, start
+from node_folders import OWN
+from ray_cluster import RayNodes
+
+OWN_CODE = "def train(params, trial):\n    trial.report(1, val_loss=params['x'])\n"
+CREATE = ("study", "create", "own", "--network", "own.py:train", "--metric", "val_loss")
+ON_LOOPBACK = "127.0.0.1:1"  # nobody listens on it
+
+
+@pytest.fixture
+def own_study(tuner: Command, tmp_path: Path) -> Command:
+    """A study of a function that needs no TensorFlow."""
+    (tmp_path / "own.py").write_text(OWN_CODE)
+    done = tuner(*CREATE, "--set", "x=0.5", "--epochs", "1")
+    assert done.code == 0, done.err
+    return tuner
+
+
+def run(code: str, *words: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code of a process, and what it printed: the tests' own connects to no cluster."""
+    output = folder / "printed.txt"
+    with output.open("wb") as printed, Path(os.devnull).open() as nothing:
+        streams = (nothing.fileno(), printed.fileno(), printed.fileno())
+        process = start(code, words, folder, streams, {**os.environ, **environment})
+    return process.wait(90), output.read_text()
+
+
+def slots(folder: Path) -> int:
+    with sqlite3.connect(folder / "tuner.db") as database:
+        return int(database.execute("SELECT count(*) FROM tuner_places").fetchone()[0])
+
+
+@pytest.mark.parametrize("form", ["ray://{}", "{}"])
+def test_no_cluster_at_the_address(own_study: Command, tmp_path: Path, form: str) -> None:
+    on = form.format(ON_LOOPBACK)
+    done = own_study("optimize", "--trials", "2", "--on", on)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"no Ray cluster answers at {on}" in done.err
+    assert slots(tmp_path) == 0
+
+
+def test_a_missing_and_a_wrong_token(
+    own_study: Command, ray_nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    on = ray_nodes.address
+    done = own_study("optimize", "--trials", "2", "--on", on)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"the cluster at {on} asks for a token" in done.err
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another-token-0123456789")
+    done = own_study("optimize", "--trials", "2", "--on", on)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"the cluster at {on} refuses the token of RAY_AUTH_TOKEN" in done.err
+    assert "another-token" not in done.err
+    assert slots(tmp_path) == 0
+
+
+def test_another_port_of_the_cluster(own_study: Command, ray_nodes: RayNodes) -> None:
+    done = own_study("optimize", "--trials", "2", "--on", f"ray://{ray_nodes.address}")
+    assert done.code == 1
+    assert "is not Ray Client" in done.err
+
+
+def test_no_node_has_room(own_study: Command, ray_nodes: RayNodes, tmp_path: Path) -> None:
+    words = ("optimize", "--trials", "2", "--on", ray_nodes.address, "--trial-cpus", "2")
+    code, printed = run(COMMAND, *words, folder=tmp_path, environment=ray_nodes.joining)
+    assert code == 1, printed
+    problem = printed.splitlines()[-1]
+    assert "no node of the cluster has room for a worker, which takes 2 CPUs, 0 GPUs" in problem
+    assert problem.count("has 1 CPU, 0 GPUs") == 3
+    assert slots(tmp_path) == 0
+
+
+def test_nodes_that_differ(ray_nodes: RayNodes, tmp_path: Path) -> None:
+    """One with another NumPy, and one that does not share the folder of networks."""
+    other = tmp_path / "packages" / "numpy-1.0.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0.0\n")
+    paths = os.pathsep.join([str(other.parent), str(Path(__file__).parents[1] / "support")])
+    added = [
+        ray_nodes.add(environment={"PYTHONPATH": paths}),
+        ray_nodes.add(environment={OWN: "own"}),
+    ]
+    code = "import sys, node_folders; node_folders.open_with(*sys.argv[1:])"
+    words = (ray_nodes.address, str(tmp_path / "store"))
+    try:
+        _, printed = run(code, *words, folder=tmp_path, environment=ray_nodes.joining)
+    finally:
+        ray_nodes.kill(*added)
+    problem = printed.splitlines()[-1]
+    assert problem.count("node ") == 2
+    assert f"numpy 1.0.0 there, {version('numpy')} here" in problem
+    assert f"it does not reach the networks and checkpoints in {tmp_path / 'store'}" in problem
+    assert "set TUNER_CHECKPOINTS to a folder that all machines share" in problem
+    assert not any((tmp_path / "store").iterdir())
+
+
+def test_places_are_kept_and_shown(own_study: Command, ray_nodes: RayNodes, tmp_path: Path) -> None:
+    words = ("optimize", "--trials", "6", "--on", ray_nodes.address, "--no-tracking")
+    code, printed = run(COMMAND, *words, folder=tmp_path, environment=ray_nodes.joining)
+    assert code == 0, printed
+    assert f"connecting to the Ray cluster at {ray_nodes.address}" in printed
+    assert "6 complete" in printed
+    shown = json.loads(own_study("trial", "show", "0", "--study", "own", "--json").out)
+    [attempt] = shown["attempts"]
+    assert attempt["host"] == os.uname().nodename
+    assert attempt["node"] in ray_nodes.node_ids
+    assert shown["trained_on"] == f"{attempt['host']}/{attempt['node'][:8]}"
+    assert shown["trained_on"] in own_study("trial", "show", "0", "--study", "own").out
