@@ -5,8 +5,10 @@ figure runs in another: python -m benchmarks.ray_nodes NAME --json '{…}'.
 """
 
 import contextlib
+import math
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +36,7 @@ def objective(trial):
     return x**2 + y**2
 """
 
-REPORTS = 40
+REPORTS = 100_000
 REPORTING = """\
 import time
 
@@ -135,10 +137,12 @@ def by_tuner(address: str, trials: int = 100, workers: int = 2) -> Result:
 
 @dataclass
 class _Reports:
-    """A watcher: how many reports came, and the CPU seconds that the loop's process took, from the
-    moment that all of `workers` have reported until a trial ends."""
+    """A watcher: how many reports came, and the CPU seconds that the loop's process took, in the
+    `lasts_s` seconds from the moment that all of `workers` have reported. Then the search ends."""
 
     workers: int
+    lasts_s: float
+    ends_at: float = math.inf
     before: tuple[int, float] | None = None
     after: tuple[int, float] | None = None
 
@@ -147,9 +151,11 @@ class _Reports:
         if self.after is not None or len(epochs) < self.workers or not all(epochs):
             return
         now = sum(epochs), time.process_time()
-        self.before = self.before or now
-        if max(epochs) >= REPORTS - 2:
+        if self.before is None:
+            self.before, self.ends_at = now, time.monotonic() + self.lasts_s
+        elif time.monotonic() >= self.ends_at:
             self.after = now
+            signal.raise_signal(signal.SIGINT)
 
     def trial_ended(self, status: RunStatus, trial: int, *_: object) -> None:
         return
@@ -164,7 +170,11 @@ class _Reports:
 
 
 def many_actors(
-    on: str | None = None, actors: int = 12, trial_cpus: float = 0.1, report_s: float = 0.25
+    on: str | None = None,
+    actors: int = 12,
+    trial_cpus: float = 0.1,
+    report_s: float = 0.25,
+    seconds: float = 10.0,
 ) -> Result:
     """CPU milliseconds of the loop's process for each report of so many actors, Ray's own threads
     included; `on`: None for local worker processes."""
@@ -181,7 +191,7 @@ def many_actors(
         wanted = wanted_study(network="reporting.py:objective", sampler="random", pruner="none")
         study = create_study(wanted, settings, lambda: store).study
         limits = Limits(slots_wanted(store, study, actors, None))
-        watcher = _Reports(actors)
+        watcher = _Reports(actors, seconds)
         with back_end_of(on, trial_cpus) as back_end:
             options = SearchOptions(limits, actors, tracking=False, back_end=back_end)
             optimize(settings, store, study, options, watcher)
