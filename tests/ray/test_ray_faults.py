@@ -92,7 +92,9 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
     assert ended_well(said), said
     check(bench, trials, "all nodes of a Ray cluster killed, then one added", times)
     assert repeated(bench) == []
-    assert {trial.attempts[-1].node for trial in bench.trials} == {added}
+    # Before it was killed, the last one may have ended a trial.
+    assert added in (last := {trial.attempts[-1].node for trial in bench.trials})
+    assert last <= {third, added}
 
 
 @SQLITE
@@ -102,12 +104,12 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
     bench = ray_bench
     bench.create(SLOWLY)
     before = ray_nodes.node_ids
-    loop = bench.start(12, workers=None, asked=OFTEN)
+    loop = bench.start(40, workers=None, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     added = ray_nodes.add()
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 12, "a node added to a Ray cluster", times)
+    check(bench, 40, "a node added to a Ray cluster", times)
     assert nodes_used(bench) == {*before, added}
 
 
