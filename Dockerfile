@@ -5,20 +5,23 @@ ARG PYTHON=3.13-slim-trixie
 
 FROM python:${PYTHON} AS build
 ARG EXTRAS="postgres s3 mlflow-auth"
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 # uv itself has the lock's hash too; it then checks those of all that it installs.
-RUN awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.lock > uv.txt \
- && python -m venv /opt/uv \
- && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r uv.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.lock > uv.txt \
+ && pip install --target /opt/uv --require-hashes -r uv.txt
 RUN /opt/uv/bin/uv venv --python python /opt/tuner
 # Before the source: a change of tuner alone downloads nothing.
-RUN /opt/uv/bin/uv pip install --python /opt/tuner --no-cache --compile-bytecode \
+RUN --mount=type=cache,target=/root/.cache/uv \
+    /opt/uv/bin/uv pip install --python /opt/tuner \
       --constraint requirements.lock -r pyproject.toml $(printf -- '--extra %s ' ${EXTRAS})
 COPY README.md LICENSE ./
 COPY search_spaces search_spaces
 COPY tuner tuner
-RUN /opt/uv/bin/uv pip install --python /opt/tuner --no-cache --compile-bytecode \
+RUN --mount=type=cache,target=/root/.cache/uv \
+    /opt/uv/bin/uv pip install --python /opt/tuner \
       --build-constraint requirements.lock --no-deps .
 
 FROM python:${PYTHON}

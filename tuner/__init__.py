@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuner.api.trials import Trial
     from tuner.errors import (
         ArtifactError,
+        ArtifactsUnavailable,
         CodeError,
         DatasetError,
         ExportError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArtifactError",
+    "ArtifactsUnavailable",
     "Categorical",
     "CodeError",
     "DatasetError",

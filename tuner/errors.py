@@ -100,7 +100,12 @@ class ArtifactError(TunerError):
 
 
 class ArtifactsUnavailable(ArtifactError, OSError):
-    """The store of networks and checkpoints, such as s3://…, cannot be reached, or refuses."""
+    """The store of networks and checkpoints, such as s3://…, cannot be reached, or refuses.
+    `may_pass`: whether another attempt may succeed."""
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class ExportError(TunerError):

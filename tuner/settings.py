@@ -114,6 +114,11 @@ class Settings:
     trusted_code: Path = field(default_factory=_trusted_code)
     artifacts_url: str | None = None
 
+    @property
+    def artifacts_place(self) -> str:
+        """Where networks and checkpoints are: an absolute folder, or a URL."""
+        return self.artifacts_url or str(self.checkpoints.absolute())
+
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""

@@ -178,7 +178,9 @@ def test_a_trial_that_loses_three_workers_is_infeasible(bench: Bench) -> None:
 
 @SQLITE
 @pytest.mark.parametrize("act", ["unsaved", "unsafe"])
-def test_a_score_outlives_a_network_that_cannot_be_saved(bench: Bench, act: str) -> None:
+def test_a_score_outlives_a_network_that_cannot_be_saved(
+    bench: Bench, act: str, caplog: pytest.LogCaptureFixture
+) -> None:
     acting(bench, act, "learn")
     outcome = bench.run(2)
     trial, other = bench.trials
@@ -189,6 +191,7 @@ def test_a_score_outlives_a_network_that_cannot_be_saved(bench: Bench, act: str)
     )
     assert trial.last is not None
     assert trial.last.detail
+    assert ("the network of trial 0 is not saved" in caplog.text) is (act == "unsaved")
     assert len(trial.attempts) == 1
     assert other.state == "COMPLETE"
     assert outcome.status.best_trial == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from daemon_bench import ServiceBench
 from postgres_server import Postgres
 from waiting import wait_until
@@ -30,6 +31,7 @@ from tuner.storage.deliveries import (
     mark,
     searched_by_daemons,
 )
+from tuner.storage.schema import HEAD, VERSION_TABLE
 from tuner.storage.studies import StudyRow, delete_study
 from tuner.storage.trials import TrialRow
 from tuner.study.study_state import StudyState
@@ -129,6 +131,26 @@ def test_a_study_that_fails_ends_no_other(
         study_control.set_state(bench.store, failing, StudyState.STOPPED)
         wait_until(lambda: not running.skipped)  # whoever stops it knows
     assert [trial.state for trial in bench.trials_of(failing)] == ["FAIL"] * 3
+
+
+@SQLITE
+def test_after_an_upgrade_by_a_newer_tuner_it_puts_trials_back_and_ends(
+    bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
+    study = bench.add("mine", 1, {"epochs": 1000})
+
+    def set_revision(revision: str) -> None:
+        with bench.store.writing() as connection:
+            connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
+
+    with bench.daemon() as running:
+        wait_until(lambda: bench.epochs_done(study) > 1)
+        set_revision("9999")
+        wait_until(lambda: running.error is not None, timeout_s=20)
+    set_revision(HEAD)
+    assert "was upgraded by a newer version of tuner meanwhile" in str(running.error)
+    assert [trial.state for trial in bench.trials_of(study)] == ["WAITING"]
 
 
 @SQLITE

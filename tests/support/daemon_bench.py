@@ -11,6 +11,7 @@ from toy_study import Bench
 from toy_training import TOY
 from waiting import wait_until
 
+from tuner.errors import TunerError
 from tuner.service.daemon import Daemon
 from tuner.service.study_search import SearchSetup
 from tuner.storage import daemon_rows, slots
@@ -75,13 +76,20 @@ class ServiceBench(Bench):
 
 @dataclass
 class InThread:
-    """A daemon in a thread, and the `lines` that it has told."""
+    """A daemon in a thread, and the `lines` that it has told. `error`: what it ended by."""
 
     daemon: Daemon
     lines: list[str] = field(default_factory=list)
+    error: TunerError | None = None
+
+    def _run(self) -> None:
+        try:
+            self.daemon.run()
+        except TunerError as error:
+            self.error = error
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self.daemon.run)
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
 

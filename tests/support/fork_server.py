@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 LOOP = "import toy_study; toy_study.run()"
 DAEMON = "import toy_study; toy_study.run_daemon()"
 COMMAND = "from tuner.__main__ import main; main()"
+TOY_COMMAND = "import toy_command; toy_command.run()"
 _MODULE = "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 # Sent with an order: where its wait status is written, and its streams.
 _FILES = 4
@@ -210,7 +211,7 @@ def serve(number: int) -> None:
     gc.freeze()
     code = _forks(orders)
     if code is not None:
-        if code == LOOP:
+        if code in (LOOP, TOY_COMMAND):
             code = prepare_loop(code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         exec(code, {"__name__": "__main__"})

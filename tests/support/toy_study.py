@@ -57,6 +57,8 @@ _OPEN_TRANSACTIONS = sa.text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
     "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
 )
+# Where networks are, of a bench and of the processes that it starts, if not in its folder.
+S3_URL = "TUNER_TESTS_S3_URL"
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
 
 
@@ -114,7 +116,12 @@ class Bench:
         self.folder, self.store, self.tracking_uri = folder, store, tracking_uri
         self.url = store.url.render_as_string(hide_password=False)
         self.settings = Settings(
-            self.url, tracking_uri or "sqlite://", folder, folder / "checkpoints", folder / "keras"
+            self.url,
+            tracking_uri or "sqlite://",
+            folder,
+            folder / "checkpoints",
+            folder / "keras",
+            artifacts_url=os.environ.get(S3_URL),
         )
 
     def create(

@@ -1,6 +1,7 @@
 """Who may see and change what: logins, sessions, roles, and the file of users."""
 
 import json
+import os
 import re
 import stat
 import time
@@ -282,6 +283,23 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(
     for name in ("ada", "nobody"):
         assert users.check(name, "a wrong one") is None
     assert costs == [accounts_module._COST, SHIPPED_COST]
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "is_private"),
+    [
+        (10001, 0o600, True), (10001, 0o640, False), (10001, 0o604, False),
+        (0, 0o440, True), (0, 0o444, False), (0, 0o460, False), (0, 0o600, True),
+        (7, 0o440, False),
+    ],
+)  # fmt: skip
+def test_a_file_that_root_gives_to_a_service_is_private(
+    owner: int, mode: int, is_private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes mounts a secret so: root's, for the group of the pod."""
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    status = os.stat_result((0o100000 | mode, 0, 0, 1, owner, 10001, 9, 0, 0, 0))
+    assert accounts_module._is_private(status) is is_private
 
 
 def test_users_files_that_are_refused(users: Accounts) -> None:

@@ -35,20 +35,25 @@ def backup(
 
 
 @app.command("upgrade")
-def upgrade(context: typer.Context) -> None:
+def upgrade(
+    context: typer.Context,
+    force: Annotated[
+        bool, flag("--force", text="Upgrade under workers and searches, which ends them.")
+    ] = False,
+) -> None:
     """Upgrade tables of an older tuner or Optuna.
 
     Example: tuner db upgrade
 
     A SQLite file is backed up first. Every command that writes upgrades it too. A PostgreSQL
     database is upgraded by this command only, because all its users need the new version then.
-    Save it first with pg_dump.
+    Save it first with pg_dump. It is refused while workers or searches use the database.
     """
     from tuner.cli.output import say
     from tuner.manage.databases import no_study
     from tuner.storage import upgrade_database
 
-    done = upgrade_database(settings_of(context).storage)
+    done = upgrade_database(settings_of(context).storage, force)
     if done is None:
         raise no_study()
     before = done.before
@@ -123,7 +128,7 @@ def sync(
     from tuner.tracking.sync import check_study, sync_study
 
     settings = settings_of(context)
-    uri, networks = settings.tracking_uri, settings.checkpoints
+    uri, networks = settings.tracking_uri, settings.artifacts_place
     if check:
         store, rows = read_studies(context, study, every)
         checked = [check_study(store, uri, row, log_models, networks) for row in rows]

@@ -519,4 +519,5 @@ def delete(
     )
     say(f"deleted study {row.name}")
     if left:
-        say(f"kept, because an earlier version saved it without an id: {left[0].parents[1]}")
+        folder = left[0].rsplit("/", 2)[0]
+        say(f"kept, because an earlier version saved it without an id: {folder}")

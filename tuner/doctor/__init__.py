@@ -18,12 +18,14 @@ from tuner.doctor.environment_checks import (
     check_folders,
     check_libraries,
     check_memory,
+    check_networks,
     check_python,
     check_tensorflow,
 )
 from tuner.doctor.findings import Check, Finding, Stage, failed_check, run_checks
 from tuner.doctor.search_checks import check_mlflow, checks_of_searches, mlflow_file
 from tuner.settings import Settings
+from tuner.study.artifacts import open_artifacts
 
 __all__ = ["Finding", "examine"]
 
@@ -47,8 +49,16 @@ def _machine_checks(settings: Settings, quick: bool) -> dict[str, Check]:
         "cores": partial(check_cores, quick),
         "memory": partial(check_memory, quick),
         "folders": lambda: check_folders(_folders(settings)),
+        **_store_check(settings),
         "disk space": lambda: check_disks(_folders(settings)),
     }
+
+
+def _store_check(settings: Settings) -> dict[str, Check]:
+    """Of a store of networks on other machines, where there is one."""
+    if settings.artifacts_url is None:
+        return {}
+    return {"networks": partial(check_networks, open_artifacts(settings))}
 
 
 def _folders(settings: Settings) -> dict[str, Path]:

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from tuner.doctor.findings import Finding, counted, failure, fine, warning
+from tuner.errors import TunerError
+from tuner.study.artifacts import Artifacts, check_store
 from tuner.system.machine import (
     PROGRAM,
     WITHIN_S,
@@ -181,6 +183,17 @@ def check_folders(folders: Mapping[str, Path]) -> Iterator[Finding]:
         yield failure("folders", f"{content}: {reason}", advice)
     if not refused:
         yield fine("folders", f"can be written: {', '.join(folders)}")
+
+
+def check_networks(artifacts: Artifacts) -> Iterator[Finding]:
+    """Whether files can be written, read and deleted in the store of networks."""
+    try:
+        check_store(artifacts)
+    except (TunerError, OSError) as error:
+        advice = "check TUNER_CHECKPOINTS and this machine's credentials for the store"
+        yield failure("networks", str(error), advice)
+    else:
+        yield fine("networks", f"can be written and read: {artifacts}")
 
 
 def folder_problem(folder: Path) -> str | None:

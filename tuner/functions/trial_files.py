@@ -35,7 +35,7 @@ class OwnFiles:
         self._stored: dict[str, StoredFolder] = {}
         self._temporary: OwnFolder | None = None
         self._has_saved = self._has_warned = False
-        self._kept_at = clock()
+        self._kept_at, self._keeping_s = clock(), 0.0
 
     def _folder(self, name: str) -> Path:
         if self._checkpoints is not None:
@@ -55,6 +55,7 @@ class OwnFiles:
     def keep(self) -> None:
         """Have both folders, as they are now, survive this machine, where the store does. What
         cannot be kept is logged once: the function goes on."""
+        began = self._clock()
         try:
             for folder in self._stored.values():
                 folder.keep()
@@ -62,8 +63,8 @@ class OwnFiles:
             if not self._has_warned:
                 log.warning("the trial's folder is not kept (%s)", error)
             self._has_warned = True
-        # Counted from the end, so that a slow store does not take all of the time.
         self._kept_at = self._clock()
+        self._keeping_s = self._kept_at - began
 
     def close(self) -> None:
         for folder in self._stored.values():
@@ -109,7 +110,8 @@ class OwnFiles:
         if self._checkpoints is not None:
             with (self._folder(_SAVED) / _REPORTS).open("a") as lines:
                 lines.write(f"{epoch} {value!r}\n")
-            if self._clock() - self._kept_at >= self._checkpoints.every_s:
+            pause_s = self._checkpoints.pause_after(self._keeping_s)
+            if self._clock() - self._kept_at >= pause_s:
                 self.keep()
 
     def reports(self, before: int) -> list[tuple[int, float]]:

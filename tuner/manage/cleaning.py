@@ -13,21 +13,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tuner.data import unused_images
 from tuner.errors import ArtifactError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
 from tuner.runner.network_keeping import remove_empty_folder, remove_files
-from tuner.runner.study_files import OWNER_FILE, PROMOTION_LOCK, abandoned_scratch
+from tuner.runner.study_files import (
+    OWNER_FILE,
+    PROMOTION_LOCK,
+    abandoned_scratch,
+    sweep_study,
+)
 from tuner.settings import Settings
 from tuner.storage import Store, identity, kept_networks, leases
 from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.damage import is_identity
 from tuner.storage.kept_networks import ReleasedNetwork
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import OWN_FOLDERS, Artifact, Artifacts, open_artifacts
+from tuner.study.artifacts import OWN_FOLDERS, Artifact, Artifacts, StoredFile, open_artifacts
 from tuner.system.file_locks import exclusive_lock
 from tuner.system.locations import KEPT_NAMES
 
@@ -66,14 +71,18 @@ class Project:
     def artifacts(self) -> Artifacts:
         return open_artifacts(self.settings)
 
-    def file(self, name: str, age_s: float = 0.0) -> Path | None:
-        """The file of that name in the folder of networks; None for a folder, and for one that is
-        gone or was written less than `age_s` seconds ago."""
+    def file(self, name: str) -> StoredFile | None:
+        """The file of that name in the store of networks; None for a folder, and for one that is
+        gone."""
         try:
-            file = self.artifacts.get(Artifact(name))
-            return file if not age_s or _is_older(file, age_s) else None
+            return self.artifacts.facts(name)
         except (ArtifactError, OSError):
             return None
+
+
+def _is_settled(file: StoredFile, seconds: float) -> bool:
+    """Whether the file was written so long ago."""
+    return time.time() - file.written_at > seconds
 
 
 def _is_older(file: Path, seconds: float) -> bool:
@@ -129,8 +138,8 @@ def remove_leftovers(
 
 def _checkpoints(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """Of finished trials: those of others are what their next attempts go on from."""
-    for name, _ in _ended_files(project, study, r".+\.ckpt"):
-        yield _file("checkpoints of finished trials", project, study, name)
+    for file in _ended_files(project, study, r".+\.ckpt"):
+        yield _leftover("checkpoints of finished trials", project, study, file)
 
 
 def _own_folders(project: Project, study: StudyRow) -> Iterator[Leftover]:
@@ -138,26 +147,28 @@ def _own_folders(project: Project, study: StudyRow) -> Iterator[Leftover]:
     if not is_identity(study.uuid):
         return
     unfinished = kept_networks.unfinished_numbers(project.store, study)
-    root = project.settings.checkpoints
-    names = [f"{study.uuid}/trial-*/{name}" for name in OWN_FOLDERS]
-    for folder in [folder for name in names for folder in root.glob(name)]:
-        number = folder.parent.name.removeprefix("trial-")
+    artifacts = project.artifacts
+    patterns = [f"{study.uuid}/trial-*/{name}" for name in OWN_FOLDERS]
+    for folder in [folder for pattern in patterns for folder in artifacts.names(pattern)]:
+        number = PurePosixPath(folder).parent.name.removeprefix("trial-")
         if not number.isdecimal() or int(number) in unfinished:
             continue
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = sum(file.size for file in artifacts.files(f"{folder}/**/*"))
 
-        def remove(folder: Path = folder) -> bool:
-            project.artifacts.sweep(folder.relative_to(root).as_posix())
-            return not folder.exists()
+        def remove(folder: str = folder) -> bool:
+            artifacts.sweep(folder)
+            return not artifacts.names(folder)
 
-        yield Leftover("folders of finished trials", str(folder), size, remove, study.name)
+        place = f"{artifacts}/{folder}"
+        yield Leftover("folders of finished trials", place, size, remove, study.name)
 
 
 def _half_written(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """What killed processes were writing. Nobody writes files of a study without a lease."""
-    for name, file in _trial_files(project, study):
-        if _PARTIAL.fullmatch(file) and project.file(name, _JUST_WRITTEN_S) is not None:
-            yield _file("half-written files", project, study, name, has_ended=False)
+    for file in _trial_files(project, study):
+        is_partial = _PARTIAL.fullmatch(PurePosixPath(file.name).name)
+        if is_partial and _is_settled(file, _JUST_WRITTEN_S):
+            yield _leftover("half-written files", project, study, file, has_ended=False)
 
 
 def _released_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
@@ -199,16 +210,17 @@ def _network_leftovers(
             kept_networks.note_removed(project.store, study, removed)
             return bool(removed)
 
-        yield Leftover(what, str(file), file.stat().st_size, remove, study.name)
+        place = f"{project.artifacts}/{network.name}"
+        yield Leftover(what, place, file.size, remove, study.name)
 
 
 def _unrecorded_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """Of attempts that were lost after they had written the file."""
     recorded = {network.path for network in saved_networks(project.store, study)}
     recorded |= {network.name for network in kept_networks.released(project.store, study)}
-    for name, _ in _ended_files(project, study, r"attempt-\d+\.(?!ckpt$)\w+"):
-        if name not in recorded and project.file(name, _JUST_WRITTEN_S) is not None:
-            yield _file("networks of lost attempts", project, study, name)
+    for file in _ended_files(project, study, r"attempt-\d+\.(?!ckpt$)\w+"):
+        if file.name not in recorded and _is_settled(file, _JUST_WRITTEN_S):
+            yield _leftover("networks of lost attempts", project, study, file)
 
 
 def _final_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
@@ -216,10 +228,10 @@ def _final_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
     on with them, without training again."""
     if not is_identity(study.uuid):
         return
-    for name in project.artifacts.names(f"{study.uuid}/promoted/*"):
-        if project.file(name, _CREATION_S) is None:
+    for file in project.artifacts.files(f"{study.uuid}/promoted/*"):
+        if not _is_settled(file, _CREATION_S):
             continue
-        leftover = _file("final networks that were not promoted", project, study, name)
+        leftover = _leftover("final networks that were not promoted", project, study, file)
 
         def remove(leftover: Leftover = leftover) -> bool:
             lock = project.settings.checkpoints / study.uuid / PROMOTION_LOCK
@@ -229,31 +241,30 @@ def _final_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
         yield replace(leftover, remove=remove)
 
 
-def _ended_files(project: Project, study: StudyRow, pattern: str) -> Iterator[tuple[str, str]]:
-    """Names as `_trial_files`, of trials that have ended, whose file matches the pattern."""
+def _ended_files(project: Project, study: StudyRow, pattern: str) -> Iterator[StoredFile]:
+    """The files of trials that have ended whose own names match the pattern."""
     unfinished = kept_networks.unfinished_numbers(project.store, study)
-    for name, file in _trial_files(project, study):
-        match = _TRIAL_FILE.fullmatch(name)
+    for file in _trial_files(project, study):
+        match = _TRIAL_FILE.fullmatch(file.name)
         assert match is not None
-        is_wanted = re.fullmatch(pattern, file) and not _PARTIAL.fullmatch(file)
+        is_wanted = re.fullmatch(pattern, match[2]) and not _PARTIAL.fullmatch(match[2])
         if is_wanted and int(match[1]) not in unfinished:
-            yield name, file
+            yield file
 
 
-def _trial_files(project: Project, study: StudyRow) -> Iterator[tuple[str, str]]:
-    """The names of the files of the study's trials in the store, and in their folder."""
+def _trial_files(project: Project, study: StudyRow) -> Iterator[StoredFile]:
+    """The files of the study's trials."""
     if is_identity(study.uuid):
-        for name in project.artifacts.names(f"{study.uuid}/trial-*/*"):
-            if (match := _TRIAL_FILE.fullmatch(name)) and project.file(name):
-                yield name, match[2]
+        for file in project.artifacts.files(f"{study.uuid}/trial-*/*"):
+            if _TRIAL_FILE.fullmatch(file.name):
+                yield file
 
 
-def _file(
-    what: str, project: Project, study: StudyRow, name: str, has_ended: bool = True
+def _leftover(
+    what: str, project: Project, study: StudyRow, file: StoredFile, has_ended: bool = True
 ) -> Leftover:
     """`has_ended`: its trial, in whose folder nobody writes any more."""
-    file = project.file(name)
-    size = 0 if file is None else file.stat().st_size
+    name = file.name
 
     def remove() -> bool:
         if project.file(name) is None:
@@ -263,7 +274,7 @@ def _file(
             remove_empty_folder(project.artifacts, name)
         return True
 
-    return Leftover(what, f"{project.artifacts}/{name}", size, remove, study.name)
+    return Leftover(what, f"{project.artifacts}/{name}", file.size, remove, study.name)
 
 
 def _models(project: Project, study: StudyRow) -> Iterator[Leftover]:
@@ -301,7 +312,7 @@ def _deleted_studies(project: Project) -> Iterator[Leftover]:
             def remove(uuid: str = uuid) -> bool:
                 if uuid in identity.study_uuids(store) or _unused_size(project, uuid) is None:
                     return False
-                artifacts.sweep(uuid)
+                sweep_study(project.settings, uuid)
                 return not artifacts.names(f"{uuid}/*")
 
             yield Leftover("folders of deleted studies", f"{artifacts}/{uuid}", size, remove)
@@ -322,9 +333,11 @@ def _owner(artifacts: Artifacts, uuid: str) -> str | None:
 
 
 def _unused_size(project: Project, uuid: str) -> int | None:
-    """The size of a study's folder; None if something in it was written just now."""
-    folder = project.settings.checkpoints.absolute() / uuid
-    return _folder_size(folder) if _newest_is_older(folder, _JUST_WRITTEN_S) else None
+    """The size of a study's files; None if one of them was written just now."""
+    files = project.artifacts.files(f"{uuid}/**/*")
+    if all(_is_settled(file, _JUST_WRITTEN_S) for file in files):
+        return sum(file.size for file in files)
+    return None
 
 
 def _folder_size(folder: Path) -> int:

@@ -3,18 +3,17 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tuner.errors import ArtifactError, StudyError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_unused, kept_files
-from tuner.runner.study_files import OWNER_FILE
+from tuner.runner.study_files import OWNER_FILE, sweep_study
 from tuner.settings import Settings
 from tuner.storage import Store, leases, studies
 from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifact, open_artifacts
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, open_artifacts
 from tuner.system.names import command, in_command
 
 _POLL_S = 0.5
@@ -32,7 +31,7 @@ def remove_study(
     keep_data: bool = False,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
-) -> list[Path]:
+) -> list[str]:
     """Delete a study: its MLflow runs, its rows, its saved networks, and the data from memory and
     the code of a notebook that were kept for it alone. Returns the networks that
     stay although they were to go: see `unowned_networks`. Raises StudyError while a search is
@@ -59,23 +58,24 @@ def delete_study(
     studies.delete_study(store, study, even_while_searched=force)
     if not is_identity(study.uuid):  # a damaged one, such as "../..", would name another folder
         return
-    artifacts = open_artifacts(settings)
     patterns = [f"trial-*/{pattern}" for pattern in CHECKPOINT_PATTERNS] if keep_networks else []
-    artifacts.sweep(study.uuid, patterns)
+    sweep_study(settings, study.uuid, patterns)
+    artifacts = open_artifacts(settings)
     if keep_networks:  # on purpose: without the mark `tuner gc` leaves the folder alone
         with contextlib.suppress(OSError):
             artifacts.delete(f"{study.uuid}/{OWNER_FILE}")
 
 
-def unowned_networks(settings: Settings, store: Store, study: StudyRow) -> list[Path]:
+def unowned_networks(settings: Settings, store: Store, study: StudyRow) -> list[str]:
     """The networks that an earlier version saved under the study's name. They may belong to another
     database's study of that name, so deleting the study leaves them."""
     artifacts = open_artifacts(settings)
-    files: list[Path] = []
+    files: list[str] = []
     for artifact in saved_networks(store, study):
         with contextlib.suppress(ArtifactError):
-            if not artifact.path.startswith(f"{study.uuid}/"):
-                files.append(artifacts.get(Artifact(artifact.path)))
+            is_own = artifact.path.startswith(f"{study.uuid}/")
+            if not is_own and artifacts.exists(artifact.path):
+                files.append(f"{artifacts}/{artifact.path}")
     return files
 
 

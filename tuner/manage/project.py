@@ -1,10 +1,9 @@
 """A project as a whole, moved or copied: its database and the files that belong to it."""
 
-import contextlib
 import uuid
 from pathlib import PurePosixPath
 
-from tuner.errors import ArtifactError, StorageError, StudyError
+from tuner.errors import ArtifactError, ArtifactsUnavailable, StorageError, StudyError
 from tuner.settings import Settings
 from tuner.storage import Store, identity
 from tuner.storage.identity import DatabaseIdentity, Residence, SavedNetwork
@@ -40,7 +39,7 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
     except BaseException as error:
         for new in new_uuids.values():
             artifacts.sweep(new)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, ArtifactsUnavailable):
             problem = f"{error.filename or settings.checkpoints}: {error.strerror or error}"
             raise StorageError(f"the copy's networks cannot be written: {problem}") from error
         raise
@@ -60,9 +59,12 @@ def _share_files(
             continue  # a damaged row, of no study
         parts = PurePosixPath(network.path).parts[1:]
         path = PurePosixPath(new_uuids[network.study_uuid], *parts).as_posix()
-        # Earlier versions kept networks in other folders too: such a name is an ArtifactError.
-        with contextlib.suppress(ArtifactError):
+        try:
             if artifacts.exists(network.path):
                 artifacts.copy(network.path, path)
                 new_paths[network] = path
+        except ArtifactsUnavailable:
+            raise
+        except ArtifactError:
+            pass  # earlier versions kept networks in other folders too
     return new_paths

@@ -27,7 +27,7 @@ from tuner.runner.final_training import request_without_validation
 from tuner.settings import Settings, tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
-from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
+from tuner.study.artifacts import Artifact, Artifacts, open_artifacts, patiently
 from tuner.system.temporary_folders import OwnFolder
 
 
@@ -104,7 +104,7 @@ class FinalNetworks:
             file = Path(folder) / "network.keras"
             ended = train_here(self._settings, training, self._dataset.for_test(), file)
             outputs = outputs_for_test(load_file(file, self._network), self._dataset)
-            artifact = self._store.put(self._network, file)
+            artifact = patiently(lambda: self._store.put(self._network, file))
         facts = TrainingFacts(
             epochs=ended.epochs,
             seconds=sum(ended.seconds.values()),

@@ -28,10 +28,9 @@ class Assignments:
 
     def beside(self, worker: int) -> list[int]:
         """The other workers of its process that train a trial."""
-        process = self.process_of(worker)
-        return [
-            other for other in self.running if other != worker and self.process_of(other) == process
-        ]
+        first = self.process_of(worker) * self._workers.lanes
+        in_process = range(first, first + self._workers.lanes)
+        return [other for other in in_process if other != worker and other in self.running]
 
     def process_of(self, worker: int) -> int:
         """The number of the process that a worker is in."""
@@ -56,5 +55,7 @@ class Assignments:
 
     def surplus(self, most: int) -> bool:
         """Whether more than `most` trials run, without those that are about to leave."""
+        if len(self.running) <= most:  # asked at each report: a thousand trials are not counted
+            return False
         staying = sum(running.leaves_as is None for running in self.running.values())
         return staying > most

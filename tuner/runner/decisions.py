@@ -1,5 +1,8 @@
 """What a loop does about its workers' messages: the facts go into SQL, then policy.py decides."""
 
+import logging
+
+from tuner.errors import ArtifactsUnavailable
 from tuner.runner import policy
 from tuner.runner.assignments import Assignments
 from tuner.runner.network_keeping import KeptNetworks
@@ -13,6 +16,7 @@ from tuner.study.messages import Ended, Event, Failed, Lost, Noted, Report, Resu
 
 # What workers say of a trial that goes on, or ends by itself.
 TrialMessage = Event | Saved | Failed | Lost
+log = logging.getLogger(__name__)
 
 
 class Decisions:
@@ -97,6 +101,13 @@ class Decisions:
 
     def _decide_after_failure(self, running: RunningTrial, failure: Failed) -> Decision:
         decision = policy.after_failure(failure, running.so_far)
+        if running.ended is not None:
+            reason = failure.message.removeprefix(f"{ArtifactsUnavailable.__name__}: ")
+            log.warning(
+                "the network of trial %d is not saved (%s); its score counts",
+                running.number,
+                reason,
+            )
         if decision.ending is not None and decision.ending.fate is Fate.FAILED:
             self.failure = f"trial {running.number}: {failure.message}"
             self.failed_trial = running.number

@@ -40,6 +40,8 @@ from tuner.workers import Workers
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
+# To begin trials for a thousand workers takes half a minute: what workers say is heard in between.
+_FILL_S = 0.5
 # So many reports at most are stored in one transaction: the first of them waits for the last.
 _MOST_TOGETHER = 16
 # How long a loop that stops waits for the running epochs to end, so that their trials go on after
@@ -130,10 +132,10 @@ class Loop:
             self._housekeeping()
             self._orders.read(is_idle=not self._running)
             self._status.show_workers(self._workers.count)
-            self._fill_workers()
+            has_more = self._fill_workers()
             if not self._running and self._is_finished():
                 break
-            self._handle_all(self._workers.wait(_WAIT_S))
+            self._handle_all(self._workers.wait(0.0 if has_more else _WAIT_S))
             self._ends.end_overdue()
             self._watcher.changed(self._status)
 
@@ -150,11 +152,15 @@ class Loop:
 
     # Giving trials to workers
 
-    def _fill_workers(self) -> None:
+    def _fill_workers(self) -> bool:
+        """Give trials to free workers, for about half a second; whether there are more to give."""
+        until = time.monotonic() + _FILL_S
         while not self._stopping.no_more and len(self._running) < self._orders.may_train():
+            if time.monotonic() >= until:
+                return True
             free = self._assignments.free()
             if not free:
-                return
+                break
             in_idle_process = [worker for worker in free if not self._assignments.beside(worker)]
             running_slots = frozenset(running.slot.number for running in self._running.values())
             try:
@@ -166,7 +172,7 @@ class Loop:
                     place=self._workers.place(free[0]),
                 )
                 if running is None:
-                    return
+                    break
                 # From here on it is put back, whatever goes wrong.
                 self._running[free[0]] = running
                 self._put_back_slots.discard(running.slot.number)
@@ -176,7 +182,8 @@ class Loop:
             except SlotLost:  # this loop was held up for longer than its lease
                 if (lost := self._running.pop(free[0], None)) is not None:
                     self._writer.let_go(lost)
-                return
+                break
+        return False
 
     def _submit(self, running: RunningTrial, begun_for: int, free: list[int]) -> None:
         """Give the trial to one of the free workers, best to one that has its program. The key is

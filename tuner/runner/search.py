@@ -22,6 +22,7 @@ from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
 from tuner.notices import Announcer
 from tuner.runner.announcing import AnnouncedSearch
+from tuner.runner.later_deletions import Deletion, LaterDeletions, at_once
 from tuner.runner.loop import Loop, Outcome
 from tuner.runner.metered_workers import Meter, metered
 from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
@@ -48,7 +49,7 @@ from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
 from tuner.storage.study_control import set_state
-from tuner.study.artifacts import open_artifacts
+from tuner.study.artifacts import check_store, open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
@@ -233,6 +234,7 @@ class _Search:
             reading = "" if data is None else " and reading the data"
             self.stage(f"starting the workers{reading}")
             with self._workers(data) as workers:
+                self._check_store()
                 if data is not None:
                     self._prepare_data(data)
                 workers.start()
@@ -250,6 +252,11 @@ class _Search:
         status = RunStatus(total)
         refresh_status(self.store, self.study, self.study.spec, status, self.stopping)
         return Outcome(self.stopping.reason, status, put_back=0)
+
+    def _check_store(self) -> None:
+        """Before trials are trained whose networks cannot be kept. Raises ArtifactsUnavailable."""
+        if self.settings.artifacts_url is not None:
+            check_store(open_artifacts(self.settings))
 
     def _data_folder(self, folder: Path) -> Path | None:
         """Where the workers find the prepared data; None for a study without data. Raises
@@ -322,8 +329,8 @@ class _Search:
         return 1
 
     def _train(self, workers: Workers) -> Outcome:
-        with self.store.asking_optuna():
-            outcome = self._loop(workers).run()
+        with self.store.asking_optuna(), self._deletions() as later:
+            outcome = self._loop(workers, later).run()
         self.stopping.over = True
         self.watcher.loop_ended(outcome)
         logger.info(
@@ -336,7 +343,19 @@ class _Search:
             raise LeaseLost
         return outcome
 
-    def _loop(self, workers: Workers) -> Loop:
+    @contextmanager
+    def _deletions(self) -> Iterator[Callable[[Deletion], None]]:
+        """How files of trials that have ended are deleted."""
+        if self.settings.artifacts_url is None:
+            yield at_once
+            return
+        later = LaterDeletions()
+        try:
+            yield later
+        finally:
+            later.close()
+
+    def _loop(self, workers: Workers, later: Callable[[Deletion], None]) -> Loop:
         lease = leases.open_lease(
             self.store, self.study, self.options.lease_s, daemon_id=self.options.daemon_id
         )
@@ -351,7 +370,7 @@ class _Search:
             writer=open_writer(self.store, self.study, lease),
             workers=metered(workers, self.meter),
             stopping=self.stopping,
-            files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
+            files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s, later),
             networks=self._networks(),
             program_key=_no_program if self.study.spec.function_kind.trains else program_key,
             engine=self.options.engine,

@@ -7,21 +7,25 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tuner.data import Dataset, Source, find_source, load_dataset, make_scratch_folder, parse_source
 from tuner.data import scratch_folder as scratch_place
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
+from tuner.runner.later_deletions import Deletion, at_once
 from tuner.settings import Settings
 from tuner.study.artifacts import (
     CHECKPOINT_PATTERNS,
     OWN_FOLDERS,
     Artifacts,
+    artifacts_at,
     network_name,
+    open_artifacts,
     trial_prefix,
 )
 from tuner.study.messages import Checkpoints
@@ -63,15 +67,26 @@ def mark_owner(artifacts: Artifacts, study_uuid: str, database_uuid: str) -> Non
             artifacts.put(name, database_uuid.encode())
 
 
+def sweep_study(settings: Settings, study_uuid: str, patterns: Sequence[str] = ()) -> None:
+    """Delete a study's files, as `Artifacts.sweep` does: in the store, and its logs and locks on
+    this machine where the store is elsewhere."""
+    here = artifacts_at(settings.checkpoints.absolute())
+    for artifacts in dict.fromkeys((open_artifacts(settings), here)):
+        artifacts.sweep(study_uuid, patterns)
+
+
 @dataclass(frozen=True)
 class TrialFiles:
     """The names of the networks and checkpoints of a study's trials. `artifacts`: the project's
-    store; `uuid`: the study's. Each attempt has names of its own: one that was frozen, and taken
-    over, overwrites nothing when it wakes."""
+    store; `uuid`: the study's; `later`: does what the loop need not wait for.
+
+    Each attempt has names of its own: one that was frozen, and taken over, overwrites nothing when
+    it wakes."""
 
     artifacts: Artifacts
     uuid: str
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    later: Callable[[Deletion], None] = at_once
 
     def trial_prefix(self, number: int) -> str:
         """What the names of a trial's files begin with."""
@@ -87,10 +102,13 @@ class TrialFiles:
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended, and the folders of its own code."""
-        trial = self.trial_prefix(number)
-        for folder in OWN_FOLDERS:
-            self.artifacts.sweep(f"{trial}/{folder}")
-        self.artifacts.sweep(trial, CHECKPOINT_PATTERNS)
+        self.later(partial(_forget, self.artifacts, self.trial_prefix(number)))
+
+
+def _forget(artifacts: Artifacts, trial: str) -> None:
+    for folder in OWN_FOLDERS:
+        artifacts.sweep(f"{trial}/{folder}")
+    artifacts.sweep(trial, CHECKPOINT_PATTERNS)
 
 
 _PREFIX = "tuner-data-"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tuner.errors import StorageError, WorkerError
+from tuner.errors import StorageError, StorageUnavailable, WorkerError
 from tuner.notices import Announcement, NoticeKind
 from tuner.runner import KERAS
 from tuner.service.late_deliveries import LateDeliveries
@@ -126,17 +126,21 @@ class Daemon:
 
     def run(self) -> int | None:
         """Work until a signal comes; then have all trials put back, and return the signal's number.
-        A second signal waits for no epoch."""
+        A second signal waits for no epoch. Raises StorageUnavailable, after the same, once a newer
+        tuner has upgraded the tables."""
         self.setup.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: bool(self._signals))
+        ended_by: StorageUnavailable | None = None
         warmer = threading.Thread(target=self._keep_warm, name="warmer", daemon=True)
         with self._signals_caught():
             warmer.start()
             if self.setup.tracking:
                 threading.Thread(target=self._deliver_late, name="late", daemon=True).start()
-            while not self._signals:
-                self._tick()
+            while not self._signals and ended_by is None:
+                ended_by = self._tick()
                 time.sleep(_TICK_S)
             self._drain(warmer)
+        if ended_by is not None:
+            raise ended_by
         return self._signal
 
     @property
@@ -164,15 +168,23 @@ class Daemon:
 
     # Looking for work
 
-    def _tick(self) -> None:
+    def _tick(self) -> StorageUnavailable | None:
+        """Returns why the daemon has to end, if it has to."""
         self._collect_ended()
+        try:
+            self._look_for_work()
+        except StorageUnavailable as error:
+            return error
+        self._ticked_at = time.time()
+        return None
+
+    def _look_for_work(self) -> None:
         with self._database_errors_told():
             setup = self.setup
             work = studies_with_work(setup.store, setup.daemon_id, setup.processes)
             self._forget_all_but({each.uuid for each in work})
             self._give_shares([each for each in work if self._takes(each)])
             self._renew_row()
-        self._ticked_at = time.time()
 
     def _keep_warm(self) -> None:
         """Have a fork server that has TensorFlow imported and, while nothing trains, processes that

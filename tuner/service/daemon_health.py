@@ -102,7 +102,7 @@ class HealthServer:
         """Raises UsageError where the port is taken, or the address is not of this machine."""
         self._host = host.strip("[]")
         try:
-            self._server = _Server(self._host, port, status, metrics)
+            self._server = _HealthListener(self._host, port, status, metrics)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             where = f"--health-port {port}"
@@ -127,7 +127,7 @@ class HealthServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _HealthListener(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
@@ -139,14 +139,14 @@ class _Server(ThreadingHTTPServer):
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.status, self.metrics, self.is_open = status, metrics, not is_loopback(host)
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), _HealthHandler)
 
     def handle_error(self, *_: object) -> None:
         """A client that leaves is no news."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _HealthHandler(BaseHTTPRequestHandler):
+    server: _HealthListener
     timeout = 10  # seconds that a client may keep a connection without a request
 
     def do_GET(self) -> None:

@@ -132,6 +132,8 @@ _POSTGRES_OPTIONS = {
     # A loop that was suspended within a transaction must not keep its locks from the others.
     "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
     "connect_timeout": 10,
+    # So that pg_stat_activity says whose sessions these are; a name in the URL is kept.
+    "fallback_application_name": "tuner",
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,

@@ -16,6 +16,7 @@ from tuner.storage.damage import Damage, json_object, moment, text, whole
 from tuner.storage.identity import is_process_dead, process_identity
 from tuner.storage.schema import StudyKey, loops, studies, workers
 from tuner.storage.store import Store, now
+from tuner.storage.upgrade_guard import check_not_upgraded
 
 # A daemon that has not renewed its row for so long is not shown any more. It holds nothing: what it
 # runs is held by the leases of its loops.
@@ -106,9 +107,11 @@ def _register(
 
 def renew(store: Store, daemon: DaemonRow, state: str, skipped: Mapping[str, str]) -> bool:
     """Keep the daemon's row for another DAEMON_S seconds; False where it is gone: it had expired,
-    and the daemon has to register again."""
+    and the daemon has to register again. Raises StorageUnavailable once a newer tuner has upgraded
+    the tables."""
 
     def write(connection: sa.Connection) -> bool:
+        check_not_upgraded(connection, store.shown)
         expires_at = now(connection.dialect.name) + DAEMON_S
         row = sa.update(workers).where(workers.c.worker_id == daemon.daemon_id)
         text = json.dumps(dict(skipped)) if skipped else None

@@ -28,6 +28,7 @@ from tuner.storage.schema import (
     studies,
 )
 from tuner.storage.store import Store, now
+from tuner.storage.upgrade_guard import check_not_upgraded
 from tuner.study.ends import StopReason
 from tuner.study.study_state import StudyState
 
@@ -168,8 +169,15 @@ def check_study(connection: sa.Connection, lease: Lease, study_id: int) -> None:
 
 def renew_lease(store: Store, lease: Lease, lasts_s: float | None = None) -> StopReason | None:
     """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Returns why the
-    loop is asked to stop, if it is. Raises LeaseLost."""
-    return store.write(_renew, lease, lasts_s)
+    loop is asked to stop, if it is. Raises LeaseLost, and StorageUnavailable once the tables are
+    those of a newer tuner."""
+
+    def write(connection: sa.Connection) -> StopReason | None:
+        if lasts_s is None:
+            check_not_upgraded(connection, store.shown)
+        return _renew(connection, lease, lasts_s)
+
+    return store.write(write)
 
 
 def renew_unless(store: Store, lease: Lease, has_ended: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from tuner.storage.connections import RetryPolicy, any_text, one_line
 from tuner.storage.read_only import back_up_before_upgrade, pg_dump_command, real_path
 from tuner.storage.schema import Schemas, prepare_schema, read_schemas
 from tuner.storage.store import ReadOnlyStore, Store
+from tuner.storage.upgrade_guard import check_nobody_works
 from tuner.system.names import command
 
 _OPENING_S = 1.0
@@ -79,9 +80,10 @@ class Upgraded:
     backup: Path | None
 
 
-def upgrade_database(url: str) -> Upgraded | None:
+def upgrade_database(url: str, force: bool = False) -> Upgraded | None:
     """Bring our tables and Optuna's up to date; None if there are none of ours. A SQLite file is
-    backed up first. Raises StorageUnavailable."""
+    backed up first. On a server, refused while searches or workers are alive, unless `force`.
+    Raises StorageUnavailable."""
     if not exists(url):
         return None
     store = Store(connections.parse_url(url))
@@ -92,6 +94,9 @@ def upgrade_database(url: str) -> Upgraded | None:
         if before.ours is None:
             return None
         is_current = before.ready and not before.optuna_is_older
+        if not is_current and not force and store.url.get_backend_name() != "sqlite":
+            by_force = command("db", "upgrade", "--force")
+            store.read(check_nobody_works, store.shown, by_force)
         backup = None if is_current else _make_ready(store)
     store.close()
     return Upgraded(before, backup)
@@ -110,7 +115,10 @@ def _closed_on_error(store: Store) -> Iterator[None]:
 
 def _check_schemas(store: Store, optuna_may_be_older: bool = False) -> Schemas:
     with contextlib.closing(ReadOnlyStore(store.url)) as read_only:
-        return _known_schemas(read_only, optuna_may_be_older)
+        schemas = _known_schemas(read_only, optuna_may_be_older)
+        if schemas.ours is not None and store.url.get_backend_name() != "sqlite":
+            read_only.read(_check_rights, store.shown)
+        return schemas
 
 
 def _known_schemas(store: ReadOnlyStore, optuna_may_be_older: bool = False) -> Schemas:
@@ -141,6 +149,28 @@ def _check_writable(store: Store) -> None:
                 f"{store.shown} is read-only here: {entry.absolute()} cannot be written; commands "
                 "that only read (list, show, export) work"
             )
+
+
+# NULL for a table that is missing: it is created, or the upgrade fails.
+_RIGHTS = sa.text(
+    "SELECT current_user AS name, pg_is_in_recovery() AS is_standby, "
+    "has_table_privilege(to_regclass('tuner_studies'), 'INSERT') AS ours, "
+    "has_table_privilege(to_regclass('studies'), 'INSERT') AS optunas"
+)
+
+
+def _check_rights(connection: sa.Connection, name: str) -> None:
+    """The same of a PostgreSQL database."""
+    row = connection.execute(_RIGHTS).one()
+    if row.is_standby:
+        cause = "the server is a standby"
+    elif row.ours is False or row.optunas is False:
+        cause = f"the user {row.name} may not write its tables"
+    else:
+        return
+    raise StorageUnavailable(
+        f"{name} is read-only here: {cause}; commands that only read (list, show, export) work"
+    )
 
 
 def _needs_upgrade(store: Store, schemas: Schemas) -> str:

@@ -295,6 +295,11 @@ _REVISIONS = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9
 _LOCK_KEY = 7310541
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether this version knows tables of that revision."""
+    return revision in _REVISIONS
+
+
 @dataclass(frozen=True)
 class Schemas:
     """The revisions of our tables and of Optuna's, None where there are none, and those that this
@@ -317,7 +322,7 @@ class Schemas:
 
     @property
     def is_newer(self) -> bool:
-        return self.ours is not None and self.ours not in _REVISIONS
+        return self.ours is not None and not is_known_revision(self.ours)
 
     @property
     def optuna_is_older(self) -> bool:

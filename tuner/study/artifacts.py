@@ -8,15 +8,16 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, ArtifactsUnavailable
 from tuner.settings import Settings
 
 # What `put` stores: bytes, a copy of a file, or what a function writes to the path it is given.
@@ -45,6 +46,14 @@ class Artifact:
     path: str
     size: int | None = None
     sha256: str | None = None
+
+
+class StoredFile(NamedTuple):
+    """What the store says of a file. `size` in bytes; `written_at`: seconds since 1970."""
+
+    name: str
+    size: int
+    written_at: float
 
 
 def measure(name: str, file: Path) -> Artifact:
@@ -113,7 +122,16 @@ class Artifacts(Protocol):
         ...
 
     def names(self, pattern: str) -> list[str]:
-        """The names that match a shell pattern, in order; its `*` stops at a slash."""
+        """The names of files and folders that match a shell pattern, in order; its `*` stops at a
+        slash, `**` stands for any folders."""
+        ...
+
+    def files(self, pattern: str) -> list[StoredFile]:
+        """The files whose names match, in order."""
+        ...
+
+    def facts(self, name: str) -> StoredFile | None:
+        """What the store says of the file of that name; None where there is none."""
         ...
 
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
@@ -199,6 +217,20 @@ class FolderArtifacts:
     def names(self, pattern: str) -> list[str]:
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.glob(pattern))
 
+    def files(self, pattern: str) -> list[StoredFile]:
+        files = []
+        for name in self.names(pattern):
+            with suppress(ArtifactError, OSError):  # leads out of the store, or was just removed
+                files.append(self.facts(name))
+        return [file for file in files if file is not None]
+
+    def facts(self, name: str) -> StoredFile | None:
+        file = self._locate(name)
+        if not file.is_file():
+            return None
+        status = file.stat()
+        return StoredFile(name, status.st_size, status.st_mtime)
+
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
         if not os.path.lexists(self.root / prefix):
             return  # as is usual; a few µs, where the rest takes 0.1 ms
@@ -222,16 +254,37 @@ class FolderArtifacts:
 
 def open_artifacts(settings: Settings) -> Artifacts:
     """The project's store of networks and checkpoints."""
-    return artifacts_at(settings.artifacts_url or str(settings.checkpoints.absolute()))
+    return artifacts_at(settings.artifacts_place)
 
 
-def artifacts_at(place: str) -> Artifacts:
+def artifacts_at(place: str | Path) -> Artifacts:
     """The store whose `str` says that it is there: a folder, or a URL."""
-    if "://" not in place:
+    if isinstance(place, Path) or "://" not in place:
         return FolderArtifacts(Path(place))
     from tuner.study.remote_artifacts import RemoteArtifacts
 
     return RemoteArtifacts(place)
+
+
+Result = TypeVar("Result")
+# A store that cannot be reached is asked again for so long, where much depends on it. In the end
+# the pauses are of _LONGEST_PAUSE_S.
+_PATIENCE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """What the action returns. It is tried again for a while where the store does not answer.
+    Raises what the action raises."""
+    deadline, pause_s = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return action()
+        except ArtifactsUnavailable as error:
+            if not error.may_pass or time.monotonic() + pause_s > deadline:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def check_store(artifacts: Artifacts) -> None:

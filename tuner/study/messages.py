@@ -150,6 +150,11 @@ class Checkpoints:
     known_epochs: int = 0
     every_s: float = 10.0
 
+    def pause_after(self, writing_s: float) -> float:
+        """Seconds from one to the next, after one that took `writing_s`: longer where the store is
+        slow, so that writing takes a tenth of the time."""
+        return max(self.every_s, min(9 * writing_s, 20 * self.every_s))
+
 
 @dataclass(frozen=True)
 class TrialRequest:

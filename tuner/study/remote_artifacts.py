@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +30,7 @@ from tuner.study import download_cache
 from tuner.study.artifacts import (
     Artifact,
     Content,
+    StoredFile,
     StoredFolder,
     check_file,
     checked_name,
@@ -38,12 +41,12 @@ from tuner.study.remote_folders import RemoteFolder
 from tuner.system.store_urls import SCHEMES
 from tuner.system.temporary_folders import OwnFolder
 
-# A store that cannot be reached is asked again for so long before a put fails.
-_PATIENCE_S = 30.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _DELETIONS_AT_ONCE = 16
 # What makes a part of a name a pattern.
 _WILD = set("*?[")
+_FOLDER = {"type": "directory"}
+# Under which of these names a store says when a file was written.
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class RemoteArtifacts:
     def _upload(self, name: str, file: Path, checksum: bool) -> Artifact:
         stored = measure(name, file) if checksum else Artifact(name, file.stat().st_size)
         with _one_line(self._place(name)):
-            _patiently(lambda: self._files().put_file(str(file), self._key(name)))
+            self._files().put_file(str(file), self._key(name))
         return stored
 
     def get(self, artifact: Artifact) -> Path:
@@ -111,8 +114,12 @@ class RemoteArtifacts:
         return RemoteFolder(self.below(name))
 
     def exists(self, name: str) -> bool:
+        return self.facts(name) is not None
+
+    def facts(self, name: str) -> StoredFile | None:
         with _one_line(self._place(name)):
-            return self._facts(name) is not None
+            facts = self._facts(name)
+        return None if facts is None else _stored(name, facts)
 
     def copy(self, name: str, to: str) -> None:
         with _one_line(self._place(name)):
@@ -123,13 +130,29 @@ class RemoteArtifacts:
             self._files().rm_file(self._key(name))
 
     def names(self, pattern: str) -> list[str]:
-        fixed = PurePosixPath(pattern).parts
-        wild = next((n for n, part in enumerate(fixed) if set(part) & _WILD), len(fixed) - 1)
-        start = "/".join(fixed[:wild])
-        is_flat = wild == len(fixed) - 1 and fixed[wild] != "**"
+        return sorted(self._matching(pattern))
+
+    def files(self, pattern: str) -> list[StoredFile]:
+        found = self._matching(pattern).items()
+        return sorted(_stored(name, facts) for name, facts in found if facts["type"] == "file")
+
+    def _matching(self, pattern: str) -> dict[str, Any]:
+        """What the store says of each file and folder that matches the pattern, by its name."""
+        parts = PurePosixPath(pattern).parts
+        fixed = takewhile(lambda part: not set(part) & _WILD, parts[:-1])
+        start = "/".join(fixed)
+        # A pattern for the names of one folder needs a listing of that folder alone.
+        is_flat = len(parts) == start.count("/") + 1 + bool(start) and parts[-1] != "**"
         with _one_line(self._place(start) if start else self.url):
             found = self._below(start, is_flat=is_flat)
-        return sorted(name for name in found if _matches(PurePosixPath(name).parts, fixed))
+        for name in list(found):
+            folders = {str(folder): _FOLDER for folder in PurePosixPath(name).parents[:-1]}
+            found = folders | found
+        return {
+            name: facts
+            for name, facts in found.items()
+            if _matches(PurePosixPath(name).parts, parts)
+        }
 
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
         self._place(prefix)
@@ -147,15 +170,25 @@ class RemoteArtifacts:
                     with suppress(ArtifactsUnavailable):
                         deletion.result()
 
-    def _below(self, prefix: str, *, is_flat: bool = False) -> list[str]:
-        """The names of all files below the prefix; with `is_flat` those of its own files and
-        folders alone."""
-        files, key = self._files(), self._key(prefix)
-        with suppress(FileNotFoundError):
-            found = files.ls(key, detail=False) if is_flat else files.find(key)
-            root = self._key("")
-            return [path[len(root) :].strip("/") for path in found if path.startswith(root)]
-        return []
+    def _below(self, prefix: str, *, is_flat: bool = False) -> dict[str, Any]:
+        """What the store says of all files below the prefix, by their names; with `is_flat` of the
+        files and folders right below it."""
+        client, key, root = self._files(), self._key(prefix), self._key("")
+        try:
+            if is_flat:
+                found = {facts["name"]: facts for facts in client.ls(key, detail=True)}
+            else:
+                found = client.find(key, detail=True)
+        except FileNotFoundError as error:
+            if _is_of_bucket(error):
+                raise
+            return {}
+        start = f"{root}/"
+        return {
+            path.removeprefix(start): facts
+            for path, facts in found.items()
+            if path.startswith(start) and not path.endswith("/")
+        }
 
     def _facts(self, name: str) -> dict[str, Any] | None:
         """What the store says of the file; None where there is none, or a folder."""
@@ -204,22 +237,12 @@ def _one_line(place: str) -> Iterator[None]:
     except TunerError:
         raise
     except Exception as error:
-        raise ArtifactsUnavailable(f"{place}: {_reason(error)}") from error
-
-
-def _patiently(upload: Callable[[], object]) -> None:
-    """Again and again for a while, where the store cannot be reached."""
-    deadline, pause_s = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
-    while True:
-        try:
-            upload()
-        except Exception as error:
-            if not _may_pass(error) or time.monotonic() + pause_s > deadline:
-                raise
-        else:
-            return
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        reason = _reason_of_store(error)
+        if reason is not None:  # whatever the file
+            scheme, _, path = place.partition("://")
+            place = f"{scheme}://{path.partition('/')[0]}"
+        message = f"{place}: {reason or first_line(error)}"
+        raise ArtifactsUnavailable(message, _may_pass(error)) from error
 
 
 # Errors of botocore, by name: it may not be installed.
@@ -240,7 +263,8 @@ def _may_pass(error: BaseException) -> bool:
     return not is_lasting and not _is_a(error, _NO_CREDENTIALS)
 
 
-def _reason(error: BaseException) -> str:
+def _reason_of_store(error: BaseException) -> str | None:
+    """Why no file of the store can be used; None for an error that may be that of one file."""
     if _is_of_bucket(error):
         return "there is no such bucket"
     if isinstance(error, PermissionError):
@@ -253,11 +277,18 @@ def _reason(error: BaseException) -> str:
     if _is_a(error, _NOT_REACHED) or isinstance(error, ConnectionError | TimeoutError):
         server = re.search(r"https?://[^/\"']+", str(error))
         return f"the store cannot be reached{f' at {server[0]}' if server else ''}"
-    return first_line(error)
+    return None
 
 
 def _text(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _stored(name: str, facts: dict[str, Any]) -> StoredFile:
+    """Of a store that does not say when a file was written, it was just now."""
+    times = [facts[key] for key in _TIMES if isinstance(facts.get(key), datetime)]
+    written_at = times[0].timestamp() if times else time.time()
+    return StoredFile(name, facts["size"], written_at)
 
 
 def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -76,7 +76,6 @@ class Tracker:
         """Report what MLflow lacks although SQL says that it was delivered."""
         if self._client is None:
             return
-        networks = Path(self._setup.networks)
         try:
             with tracking_errors():
                 result = find_differences(
@@ -84,7 +83,7 @@ class Tracker:
                     self._client,
                     self._study,
                     self._setup.log_models,
-                    networks,
+                    self._setup.networks,
                     within_s=_CHECK_S,
                 )
                 tag_runs(self._client, self._study, result)
@@ -135,7 +134,7 @@ class Tracker:
             setup.log_models,
             Path(setup.data) if setup.data else None,
             self._turn.mine,
-            Path(setup.networks),
+            setup.networks,
         )
 
 

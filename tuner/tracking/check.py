@@ -67,7 +67,7 @@ def find_differences(
     client: Client,
     study: StudyRow,
     log_models: str = "best",
-    networks: Path = Path(),
+    networks: str | Path = ".",
     within_s: float = math.inf,
 ) -> CheckResult:
     """Compare a study's runs with SQL. For a running trial only the number of its runs is checked.
@@ -100,7 +100,7 @@ class _DeliveryCheck:
         client: Client,
         study: StudyRow,
         log_models: str,
-        networks: Path,
+        networks: str | Path,
         within_s: float,
     ) -> None:
         self._store, self._client, self._study = store, client, study

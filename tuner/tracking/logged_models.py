@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset
-from tuner.errors import ArtifactError, TrackingError
+from tuner.errors import ArtifactError, ArtifactsUnavailable, TrackingError
 from tuner.preparation.served_network import NETWORK_FILE
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import FolderArtifacts
+from tuner.study.artifacts import artifacts_at
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, download_file, is_not_found, local_folder
@@ -23,19 +23,22 @@ _TAGS = ("study", "trial")
 VERSIONS_TAG = "mlflow.modelVersions"
 
 
-def saved_network(networks: Path, attempt: AttemptRow) -> NetworkFile:
-    """The network that the attempt saved. Raises ArtifactError, one line, where this machine does
-    not have its file, or it cannot be used."""
+def saved_network(networks: str | Path, attempt: AttemptRow) -> NetworkFile:
+    """The network that the attempt saved. `networks`: the project's store, a folder or a URL.
+    Raises ArtifactError, one line, where this machine does not have its file, or it cannot be
+    used; ArtifactsUnavailable where the store cannot be asked."""
     if attempt.model is None:
         raise ArtifactError("no network was saved")
     try:
-        file = FolderArtifacts(networks).get(attempt.model)
+        file = artifacts_at(networks).get(attempt.model)
+    except ArtifactsUnavailable:
+        raise
     except ArtifactError as error:
         raise ArtifactError(f"{Path(attempt.model.path).name} cannot be read here") from error
     return read_network(file)
 
 
-def is_readable(networks: Path, attempt: AttemptRow) -> bool:
+def is_readable(networks: str | Path, attempt: AttemptRow) -> bool:
     """Whether the network that the attempt saved can be logged from here."""
     try:
         saved_network(networks, attempt)

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
 from tuner.settings import Settings, child_environment, load_settings
@@ -52,7 +51,7 @@ def probe_server(settings: Settings, within_s: float = _ANSWER_S) -> None:
 def check_studies(settings: Settings, within_s: float = _ANSWER_S) -> list[StudyCheck]:
     """What MLflow lacks of each study, as far as time allows. The first answer and the checks may
     take `within_s` each. Nothing is changed. Raises TrackingError when MLflow does not answer."""
-    lines = _run_probe(settings, within_s, _CHECK, str(settings.checkpoints.absolute()))
+    lines = _run_probe(settings, within_s, _CHECK, settings.artifacts_place)
     return [StudyCheck(**json.loads(line)) for line in lines]
 
 
@@ -82,7 +81,7 @@ def _run_probe(settings: Settings, within_s: float, *words: str) -> list[str]:
     return lines[1:]
 
 
-def main(within_s: float, networks: Path | None) -> int:
+def main(within_s: float, networks: str | None) -> int:
     mask_output()
     log_to_stderr()
     settings = load_settings()
@@ -101,7 +100,7 @@ def main(within_s: float, networks: Path | None) -> int:
     return 0
 
 
-def _check_all(settings: Settings, networks: Path, within_s: float) -> None:
+def _check_all(settings: Settings, networks: str, within_s: float) -> None:
     store = look_into(settings.storage)
     if store is None:
         return
@@ -125,5 +124,5 @@ def _check_all(settings: Settings, networks: Path, within_s: float) -> None:
 
 
 if __name__ == "__main__":
-    _networks = Path(sys.argv[3]) if _CHECK in sys.argv[2:3] else None
+    _networks = sys.argv[3] if _CHECK in sys.argv[2:3] else None
     sys.exit(main(float(sys.argv[1]), _networks))

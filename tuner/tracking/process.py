@@ -43,7 +43,7 @@ _POLL_S = 0.1
 class TrackerSetup:
     """What a tracker needs. The UUID tells a study from a later one of the same name. `log_models`:
     best, all or none. `data`: a folder of prepared arrays, for models' input examples. `networks`:
-    the project's folder of saved networks."""
+    the project's store of them, a folder or a URL."""
 
     store_url: str
     tracking_uri: str
@@ -206,7 +206,6 @@ def start_tracker(
     """Start delivering a study to MLflow. `log_models`: best, all or none. `data`: a folder of
     prepared arrays for models' input examples; it must exist until `finish`."""
     folder = str(data.absolute()) if data else None
-    networks = str(settings.checkpoints.absolute())
     setup = TrackerSetup(
         store_url=settings.storage,
         tracking_uri=settings.tracking_uri,
@@ -214,7 +213,7 @@ def start_tracker(
         study_uuid=study.uuid,
         log_models=log_models,
         data=folder,
-        networks=networks,
+        networks=settings.artifacts_place,
     )
     return TrackerProcess(setup, log)
 

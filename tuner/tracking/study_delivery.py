@@ -35,7 +35,7 @@ class StudyDelivery:
 
     `log_models`: best, all or none. `data`: a folder of prepared arrays, for the models' input
     examples. `still_mine`: whether this process may still deliver the study. `networks`: the
-    project's folder of saved networks."""
+    project's store of them, a folder or a URL."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class StudyDelivery:
         log_models: str = "best",
         data: Path | None = None,
         still_mine: Callable[[], bool] = lambda: True,
-        networks: Path = Path(),
+        networks: str | Path = ".",
     ) -> None:
         self._store, self._client, self._study = store, client, study
         self._log_models, self._data, self._networks = log_models, data, networks

@@ -72,9 +72,9 @@ def check_study(
     tracking_uri: str,
     study: StudyRow,
     log_models: str = "best",
-    networks: Path = Path(),
+    networks: str | Path = ".",
 ) -> Checked:
-    """Compare MLflow with SQL. `networks`: the project's folder of saved networks. Raises
+    """Compare MLflow with SQL. `networks`: the project's store of them. Raises
     TrackingError if MLflow does not answer."""
     client = open_existing_client(tracking_uri)
     if client is None:
@@ -91,7 +91,7 @@ def sync_study(
     tracking_uri: str,
     study: StudyRow,
     log_models: str = "best",
-    networks: Path = Path(),
+    networks: str | Path = ".",
 ) -> Synced:
     """Deliver what MLflow lacks and correct what differs, then check the result. Raises
     TrackingError if MLflow does not answer, or a tracker is delivering the study."""
@@ -112,7 +112,7 @@ class _Sync:
         study: StudyRow,
         delivery: StudyDelivery,
         log_models: str,
-        networks: Path,
+        networks: str | Path,
     ) -> None:
         self._store, self._client, self._study = store, client, study
         self._delivery, self._log_models, self._networks = delivery, log_models, networks

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, ArtifactsUnavailable
 from tuner.settings import tuner_version
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import Artifact, patiently
 from tuner.study.messages import Checkpoints, TrialRequest
 
 # The number changes with the file's form and with Progress: other files are then ignored.
@@ -82,8 +82,8 @@ class CheckpointFiles:
         self, where: Checkpoints, identity: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._where, self._identity, self._clock = where, identity, clock
-        self._written_at = clock()
-        self._has_warned = False
+        self._written_at, self._writing_s = clock(), 0.0
+        self._has_warned = self._has_deleted_earlier = False
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint of an earlier attempt that is undamaged, of the same identity, and
@@ -96,19 +96,24 @@ class CheckpointFiles:
 
     def _read(self, attempt: int) -> Checkpoint | None:
         try:
-            path = self._where.artifacts.get(Artifact(_name(attempt)))
+            path = patiently(lambda: self._where.artifacts.get(Artifact(_name(attempt))))
+        except ArtifactsUnavailable as error:
+            log.warning("no checkpoint is read (%s)", error)
+            return None
         except ArtifactError:
             return None
         return read_checkpoint(path, self._identity)
 
     def due(self) -> bool:
         """Whether the last checkpoint, or the start, is long enough ago."""
-        return self._clock() - self._written_at >= self._where.every_s
+        pause_s = self._where.pause_after(self._writing_s)
+        return self._clock() - self._written_at >= pause_s
 
     def write_latest(self, checkpoint: Checkpoint) -> None:
         """Write this attempt's checkpoint in place of its former one and of earlier attempts'.
         Where that fails, training goes on without one: the first failure is logged."""
         artifacts, name = self._where.artifacts, _name(self._where.attempt)
+        began = self._clock()
 
         def write_content(path: Path) -> None:
             write_checkpoint(path, self._identity, checkpoint)
@@ -116,13 +121,19 @@ class CheckpointFiles:
         try:
             # The file has a checksum of its own.
             artifacts.put(name, write_content, checksum=False)
-            for attempt in self._earlier_attempts():
-                artifacts.delete(_name(attempt))
-                artifacts.delete(f"attempt-{attempt}.part")  # left by an earlier version
+            self._delete_earlier()
         except OSError as error:
             self._warn_once(name, error)
-        # Counted from the end, so that a slow disk does not take all of the time.
         self._written_at = self._clock()
+        self._writing_s = self._written_at - began
+
+    def _delete_earlier(self) -> None:
+        """Once: nobody writes those of earlier attempts any more."""
+        if not self._has_deleted_earlier:
+            for attempt in self._earlier_attempts():
+                self._where.artifacts.delete(_name(attempt))
+                self._where.artifacts.delete(f"attempt-{attempt}.part")  # of an earlier version
+        self._has_deleted_earlier = True
 
     def _warn_once(self, name: str, error: OSError) -> None:
         if not self._has_warned:

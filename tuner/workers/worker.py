@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import psutil
 
 from tuner.settings import load_settings
-from tuner.study.artifacts import Artifacts
+from tuner.study.artifacts import Artifacts, patiently
 from tuner.study.messages import (
     OUT_OF_MEMORY,
     Checkpointed,
@@ -78,7 +78,8 @@ def _run_trial(
         if reply.save_to is not None:
             assert artifacts is not None, "the setup says nowhere to save a network"
             # The checksum is computed here: the loop must not be held up by large files.
-            channel.send(Saved(artifacts.put(reply.save_to, session.save)))
+            name = reply.save_to
+            channel.send(Saved(patiently(lambda: artifacts.put(name, session.save))))
         if reply.checkpoint:
             _write_checkpoint(session)
             channel.send(Checkpointed())
