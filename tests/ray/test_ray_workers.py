@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from ray_cluster import RayNodes
 from toy_study import TOY_ALONE
 from toy_training import BROKEN
 
+from tuner.runner import KERAS
+from tuner.search_space.parameters import defaults
 from tuner.study.artifacts import FolderArtifacts
-from tuner.study.messages import Ended, WorkerSetup
-from tuner.workers import BackEnd, EntryPoint, Workers, ray_data
+from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
+from tuner.workers import BackEnd, EntryPoint, Workers, local, ray_data
 from tuner.workers.ray_workers import RayBackEnd
 
 
@@ -30,8 +33,10 @@ def ray_driver(ray_cluster: RayNodes) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def setup(tmp_path_factory: pytest.TempPathFactory) -> WorkerSetup:
-    return toy_setup(tmp_path_factory.mktemp("ray"))
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSetup]:
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield toy_setup(tmp_path_factory.mktemp("ray"))
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +115,24 @@ def test_as_many_workers_as_there_is_room_for(
     wait_until_free(workers, 0, 1)
     assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
     workers.close()
+
+
+@pytest.mark.tensorflow
+def test_scores_are_those_of_local_workers(
+    ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup
+) -> None:
+    """Bit by bit, although Ray limits the threads of what it starts."""
+    params = defaults("mlp") | {"depth": 2, "width": 64, "epochs": 3, "batch_size": 8}
+    request = TrialRequest("mlp", params, 5, Goal("val_accuracy", "maximize"))
+    reports = []
+    for workers in (open_on_ray(setup, 1, KERAS), local.open_workers(KERAS, setup, processes=1)):
+        workers.start()
+        while not workers.takes(0):  # TensorFlow is imported
+            workers.wait(1.0)
+        reports.append(
+            [each.metrics for each in run_trial(workers, request) if isinstance(each, Report)]
+        )
+        workers.close()
+    on_ray, here = reports
+    assert len(here) == 3
+    assert on_ray == here
