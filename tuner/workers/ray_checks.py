@@ -93,7 +93,7 @@ def checked_nodes(
     nodes = nodes_with_room(trial_cpus, trial_gpus)
     folder = f"ray-check-{uuid.uuid4().hex}"
     try:
-        written = artifacts.put(f"{folder}/search", _CONTENT) if artifacts is not None else None
+        written = None if artifacts is None else _write(artifacts, f"{folder}/search")
         expected = Expected(own_versions(), artifacts, written)
         problems = _node_problems(nodes, expected, folder)
         if problems:
@@ -102,6 +102,15 @@ def checked_nodes(
     finally:
         if artifacts is not None:
             artifacts.sweep(folder)
+
+
+def _write(artifacts: Artifacts, name: str) -> Artifact:
+    """Raises WorkerError."""
+    try:
+        return artifacts.put(name, _CONTENT)
+    except (OSError, ArtifactError) as error:
+        reason = first_line(error)
+        raise WorkerError(f"this machine cannot write to {artifacts}: {reason}") from error
 
 
 def _node_problems(nodes: Sequence[Node], expected: Expected, folder: str) -> list[str]:
