@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -250,6 +251,7 @@ class _Server:
         if head._ray_params.ray_client_server_port is None:
             head._ray_params.ray_client_server_port = _free_port()
             head.start_ray_client_server()
+            _wait_for_port(head._ray_params.ray_client_server_port)
         return f"ray://127.0.0.1:{head._ray_params.ray_client_server_port}"
 
     def stop_head(self) -> None:
@@ -278,6 +280,18 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def serve() -> None:
