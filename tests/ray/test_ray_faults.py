@@ -15,7 +15,7 @@ SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 SLOWLY = {"epochs": 6, "patience": 6, "pace": 0.2}
 OFTEN = {"checkpoint_every_s": 0.0}
 # The machine may be busy with other tests.
-SOON_S = 60.0
+SOON_S = 40.0
 
 
 def is_training(bench: Bench, workers: int) -> bool:
@@ -92,7 +92,9 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
     assert ended_well(said), said
     check(bench, trials, "all nodes of a Ray cluster killed, then one added", times)
     assert repeated(bench) == []
-    assert {trial.attempts[-1].node for trial in bench.trials} == {added}
+    # Before it was killed, the last one may have ended a trial.
+    assert added in (last := {trial.attempts[-1].node for trial in bench.trials})
+    assert last <= {third, added}
 
 
 @SQLITE
@@ -102,12 +104,12 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
     bench = ray_bench
     bench.create(SLOWLY)
     before = ray_nodes.node_ids
-    loop = bench.start(12, workers=None, asked=OFTEN)
+    loop = bench.start(40, workers=None, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     added = ray_nodes.add()
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 12, "a node added to a Ray cluster", times)
+    check(bench, 40, "a node added to a Ray cluster", times)
     assert nodes_used(bench) == {*before, added}
 
 
@@ -122,8 +124,8 @@ def test_a_loop_ended(
     for _ in range(times):
         loop = bench.start(trials, workers=3, asked=OFTEN | {"lease_s": 2.0})
         wait_until(lambda: is_training(bench, 3), SOON_S)
-        left = ray_nodes.actors()
-        assert len(left) >= 6  # with a worker's process each
+        left = ray_nodes.actors() + ray_nodes.trainers()
+        assert len(left) >= 6
         loop.send_signal(number)
         said = finish(loop, 20)
         assert loop.returncode == (-9 if number == signal.SIGKILL else 130), said
@@ -235,15 +237,18 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     bench.create(SLOWLY | {"epochs": 250, "patience": 250})
     loop = bench.start(1, asked=OFTEN)
     wait_until(lambda: is_training(bench, 1), SOON_S)
-    left = ray_nodes.actors()
+    actors, trainers = ray_nodes.actors(), ray_nodes.trainers()
+    assert actors and trainers
     ray_nodes.stop_head()
     said = finish(loop, 60)
     assert loop.returncode == 1, said
     assert last_line(said).startswith("Error: "), said
     assert "Traceback" not in said
     assert victims.running(bench) == 0
-    wait_until(lambda: victims.gone(left), SOON_S)
+    wait_until(lambda: victims.gone(trainers), 10)
     said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said
     check(bench, 1, "the head of a Ray cluster killed", 1)
     assert repeated(bench) == []
+    # Ray ends the rest of its processes after a while without a head.
+    wait_until(lambda: victims.gone(actors), SOON_S)

@@ -1,6 +1,7 @@
 """Workers on a Ray cluster keep the contract that local ones keep."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import forkserver
 from typing import Any
@@ -44,7 +45,7 @@ def ray_artifacts(tmp_path_factory: pytest.TempPathFactory) -> FolderArtifacts:
     return FolderArtifacts(tmp_path_factory.mktemp("artifacts"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def one_worker(
     ray_driver: None, setup: WorkerSetup, ray_artifacts: FolderArtifacts
 ) -> Iterator[Workers]:
@@ -90,15 +91,14 @@ def test_data_lie_on_each_node_once_while_a_search_lasts(
     monkeypatch.setattr(ray_data, "PIECE_BYTES", 300)  # so that a file has several
     sent = {file.name: file.read_bytes() for file in setup.data.iterdir()}
     assert max(map(len, sent.values())) > 300
-    workers = open_on_ray(setup, 3)
-    workers.start()
-    wait_until_free(workers)
-    folders = list(ray_nodes.temporary.glob("tuner-ray-*/data"))
-    places = [workers.place(worker) for worker in range(3)]
-    assert len(folders) == len({place.node for place in places if place}) == 3
-    for folder in folders:
-        assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
-    workers.close()
+    with closing(open_on_ray(setup, 3)) as workers:
+        workers.start()
+        wait_until_free(workers)
+        folders = list(ray_nodes.temporary.glob("tuner-ray-*/data"))
+        places = [workers.place(worker) for worker in range(3)]
+        assert len(folders) == len({place.node for place in places if place}) == 3
+        for folder in folders:
+            assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
     assert not list(ray_nodes.temporary.glob("tuner-ray-*"))
 
 
@@ -106,15 +106,14 @@ def test_as_many_workers_as_there_is_room_for(
     ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup
 ) -> None:
     needed = [1]
-    workers = open_on_ray(setup, None, share=lambda: needed[0])
-    assert workers.count == 3
-    workers.start()
-    wait_until_free(workers, 0)
-    assert not workers.takes(1)
-    needed[0] = 2
-    wait_until_free(workers, 0, 1)
-    assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
-    workers.close()
+    with closing(open_on_ray(setup, None, share=lambda: needed[0])) as workers:
+        assert workers.count == 3
+        workers.start()
+        wait_until_free(workers, 0)
+        assert not workers.takes(1)
+        needed[0] = 2
+        wait_until_free(workers, 0, 1)
+        assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
 
 
 @pytest.mark.tensorflow
@@ -126,13 +125,12 @@ def test_scores_are_those_of_local_workers(
     request = TrialRequest("mlp", params, 5, Goal("val_accuracy", "maximize"))
     reports = []
     for workers in (open_on_ray(setup, 1, KERAS), local.open_workers(KERAS, setup, processes=1)):
-        workers.start()
-        while not workers.takes(0):  # TensorFlow is imported
-            workers.wait(1.0)
-        reports.append(
-            [each.metrics for each in run_trial(workers, request) if isinstance(each, Report)]
-        )
-        workers.close()
+        with closing(workers):
+            workers.start()
+            while not workers.takes(0):  # TensorFlow is imported
+                workers.wait(1.0)
+            messages = run_trial(workers, request)
+        reports.append([each.metrics for each in messages if isinstance(each, Report)])
     on_ray, here = reports
     assert len(here) == 3
     assert on_ray == here

@@ -28,7 +28,7 @@ _CANNOT_REACH = (
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A node of the cluster. `room`: of all its CPUs and GPUs, whoever uses them."""
 
     id: str
@@ -113,7 +113,7 @@ def _write(artifacts: Artifacts, name: str) -> Artifact:
         raise WorkerError(f"this machine cannot write to {artifacts}: {reason}") from error
 
 
-def _node_problems(nodes: Sequence[Node], expected: Expected, folder: str) -> list[str]:
+def _node_problems(nodes: Sequence[ClusterNode], expected: Expected, folder: str) -> list[str]:
     """What is wrong with the nodes that may not train, a line each. All are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -188,12 +188,12 @@ def _make_question() -> Callable[..., Any]:
     return answer
 
 
-def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[Node]:
+def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[ClusterNode]:
     """Those whose CPUs and GPUs are enough for a worker. Raises WorkerError without one."""
     import ray
 
     nodes = [
-        Node(each["NodeID"], each["NodeManagerHostname"], each["NodeManagerAddress"], room)
+        ClusterNode(each["NodeID"], each["NodeManagerHostname"], each["NodeManagerAddress"], room)
         for each in ray.nodes()
         if each["Alive"] and (room := each["Resources"])
     ]
