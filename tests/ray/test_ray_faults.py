@@ -15,7 +15,7 @@ SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 SLOWLY = {"epochs": 6, "patience": 6, "pace": 0.2}
 OFTEN = {"checkpoint_every_s": 0.0}
 # The machine may be busy with other tests.
-SOON_S = 40.0
+SOON_S = 60.0
 
 
 def is_training(bench: Bench, workers: int) -> bool:
