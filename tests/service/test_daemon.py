@@ -140,7 +140,7 @@ def test_after_an_upgrade_by_a_newer_tuner_it_puts_trials_back_and_ends(
     bench: ServiceBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daemon, "_RENEW_S", 0.0)
-    study = bench.add("mine", 1, {"epochs": 1000})
+    study = bench.add("mine", 1, LONG | {"epochs": 2000, "patience": 2000})
 
     def set_revision(revision: str) -> None:
         with bench.store.writing() as connection:

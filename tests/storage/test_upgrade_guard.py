@@ -109,7 +109,7 @@ def test_an_old_search_ends_in_one_line_and_loses_nothing(empty_url: str, tmp_pa
     """After an upgrade by a newer tuner it writes no trial any more; the next one goes on."""
     store = open_store(empty_url)
     bench = Bench(tmp_path, store)
-    study = bench.create({"epochs": 1000})
+    study = bench.create({"epochs": 500, "patience": 500, "pace": 0.1})
     with pytest.raises(StorageUnavailable) as refused:
         bench.run(1, asked={"lease_s": 2.0}, watcher=Upgrading(store))
     assert "was upgraded by a newer version of tuner meanwhile (its tables are of 9999" in str(
