@@ -67,7 +67,7 @@ def test_a_killed_search_goes_on_on_another_machine(
         assert best.last.model is not None
         assert open_artifacts(other.settings).get(best.last.model).is_file()
         assert not list((tmp_path / "machine" / "checkpoints").glob("*/trial-*"))
-        assert find_leftovers(Project(other.settings, other.store), [study], is_whole=True) == []
+        assert find_leftovers(Project(other.settings, other.store), [study], is_whole=False) == []
         remove_study(other.settings, other.store, study, keep_runs=True)
         assert stored(other, "**/*") == []
         assert not list((tmp_path / "machine" / "checkpoints").iterdir())
