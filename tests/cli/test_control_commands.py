@@ -11,7 +11,7 @@ from trial_writes import begun, complete, put_back
 from tuner.manage import watching
 from tuner.reports.worker_tables import worker_rows
 from tuner.runner import RunStatus, Silent
-from tuner.storage import Store, daemon_rows, leases, open_store, slots, study_control
+from tuner.storage import Store, attempt_rows, daemon_rows, leases, open_store, slots, study_control
 from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.study.ends import TrialEnd
 from tuner.study.spec import Choice
@@ -147,6 +147,24 @@ def test_watching_tells_what_happens_until_the_study_is_done(store: Store, study
     ]
     assert (status.done, status.total, status.best_trial) == (2, 2, 1)
     leases.renew_lease(store, lease, 0.0)
+
+
+def test_places_of_a_cluster_are_watched(store: Store, study: StudyRow) -> None:
+    slots.ensure_slots(store, study, 1)
+    lease = leases.open_lease(store, study)
+    slot = begun(store, lease)
+    attempt_rows.move(store, lease, slot, 0, ("rack-1", "6c414144aa"))
+    seen: list[tuple[dict[int, str], str]] = []
+
+    class Places(Silent):
+        def changed(self, status: RunStatus) -> None:
+            seen.append((dict(status.places), status.places_text))
+
+    def sleep(_seconds: float) -> None:
+        complete(store, lease, slot, 0.5)
+
+    watching.watch_study(store, study, Places(), lambda line: None, sleep)
+    assert seen[0] == ({0: "rack-1/6c414144"}, "1 worker on 1 node")
 
 
 def test_the_time_that_is_left_is_known_at_once(store: Store, study: StudyRow) -> None:

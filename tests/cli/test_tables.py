@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tuner.cli.live_display import Picture
 from tuner.cli.output import say, show_facts, stream_rows
+from tuner.cli.result_output import _attempt_cells
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
 from tuner.reports.study_tables import trial_cells
 from tuner.runner.progress import RunStatus, WorkerStatus
@@ -186,6 +187,34 @@ def test_a_command_is_kept_whole(at_width: Any, capsys: pytest.CaptureFixture[st
         "a sentence of so many words that it needs two lines in a",
         "terminal",
     ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_live_display_names_the_machines(width: int) -> None:
+    status = RunStatus(10, 1, workers=[WorkerStatus(n, 3, 27, 0.5) for n in range(3)])
+    for worker, node in enumerate(["6c414144aa", "6c414144aa", "8720332abb"]):
+        status.show_place(worker, ("rack-1", node))
+    console = Console(width=width, height=30, color_system=None, force_terminal=True)
+    lines = [
+        "".join(segment.text for segment in line)
+        for line in console.render_lines(Picture(status, "val_accuracy"), pad=False)
+    ]
+    assert max(map(cell_len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert "3 workers on 2 nodes" in text
+    assert text.count("on rack-1/6c414144") == 2
+    assert "worker 2 on rack-1/8720332a trial 2" in text
+    status.show_place(2, None)
+    assert status.places_text == "2 workers on 1 node"
+
+
+def test_attempts_here_and_elsewhere_are_one_table() -> None:
+    row = {"attempt": 1, "worker": 0, "end": "complete"}
+    here, there = row | {"host": None, "node": None}, row | {"host": "rack-1", "node": "6c414144aa"}
+    assert [list(cells) for cells in _attempt_cells([here])] == [["attempt", "worker", "end"]]
+    both = _attempt_cells([here, there])
+    assert [cells["trained_on"] for cells in both] == [None, "rack-1/6c414144"]
+    assert list(both[0]) == list(both[1])
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])

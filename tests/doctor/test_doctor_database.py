@@ -25,7 +25,10 @@ def test_a_healthy_database(store: Store, storage_url: str, tmp_path: Path) -> N
     findings = found_in(storage_url, tmp_path)
     assert troubles(findings) == []
     own = {"file"} if store.url.get_backend_name() == "sqlite" else {"server"}
-    assert {one.check for one in findings} == OF_THE_MACHINE | OF_A_DATABASE | own | {"mlflow"}
+    assert {one.check for one in findings} == OF_THE_MACHINE | OF_A_DATABASE | own | {
+        "mlflow",
+        "ray",
+    }
     assert of(findings, "leases").message == "no search is running"
     assert of(findings, "leftovers").message == "none"
 

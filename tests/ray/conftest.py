@@ -1,11 +1,14 @@
 """Tests on a Ray cluster: all of this folder is done by one process, which has one cluster. There
 is no `__init__.py` here, or `import ray` would find this folder."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from command_line import command_tree, tuner
 from fault_table import bench, check, measured, pytest_terminal_summary, times
 from ray_cluster import RayNodes, ray_cluster, ray_nodes
-from toy_study import Bench
+from toy_study import Bench, Loop
 
 __all__ = [
     "bench",
@@ -21,7 +24,21 @@ __all__ = [
 
 
 @pytest.fixture
-def ray_bench(bench: Bench, ray_nodes: RayNodes) -> Bench:
-    """A bench whose loops train on the cluster."""
+def ray_bench(
+    bench: Bench, ray_nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """A bench whose loops train on the cluster. Those that a test leaves behind are ended, and what
+    they said is shown."""
+    loops, start = [], bench.start
+
+    def remember(*given: Any, **named: Any) -> Loop:
+        loops.append(start(*given, **named))
+        return loops[-1]
+
+    monkeypatch.setattr(bench, "start", remember)
     bench.on, bench.joining = ray_nodes.address, ray_nodes.joining
-    return bench
+    yield bench
+    for loop in loops:
+        if loop.poll() is None:
+            loop.kill()
+            print(loop.communicate()[0])

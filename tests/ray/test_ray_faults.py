@@ -92,7 +92,9 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
     assert ended_well(said), said
     check(bench, trials, "all nodes of a Ray cluster killed, then one added", times)
     assert repeated(bench) == []
-    assert {trial.attempts[-1].node for trial in bench.trials} == {added}
+    # Before it was killed, the last one may have ended a trial.
+    assert added in (last := {trial.attempts[-1].node for trial in bench.trials})
+    assert last <= {third, added}
 
 
 @SQLITE
@@ -102,12 +104,12 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
     bench = ray_bench
     bench.create(SLOWLY)
     before = ray_nodes.node_ids
-    loop = bench.start(12, workers=None, asked=OFTEN)
+    loop = bench.start(40, workers=None, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     added = ray_nodes.add()
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 12, "a node added to a Ray cluster", times)
+    check(bench, 40, "a node added to a Ray cluster", times)
     assert nodes_used(bench) == {*before, added}
 
 
@@ -122,8 +124,8 @@ def test_a_loop_ended(
     for _ in range(times):
         loop = bench.start(trials, workers=3, asked=OFTEN | {"lease_s": 2.0})
         wait_until(lambda: is_training(bench, 3), SOON_S)
-        left = ray_nodes.actors()
-        assert len(left) >= 6  # with a worker's process each
+        left = ray_nodes.actors() + ray_nodes.trainers()
+        assert len(left) >= 6
         loop.send_signal(number)
         said = finish(loop, 20)
         assert loop.returncode == (-9 if number == signal.SIGKILL else 130), said
@@ -188,16 +190,20 @@ def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
 def test_a_node_frozen(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """For longer than a cluster waits: it is dead to the others, also once it wakes."""
     bench = ray_bench
-    bench.create(SLOWLY | {"epochs": 40, "patience": 40})
-    loop = bench.start(3, workers=3, asked=OFTEN)
-    wait_until(lambda: is_training(bench, 3), SOON_S)
-    frozen = ray_nodes.raylet(ray_nodes.node_ids[0])
+    # Trials go on while it is frozen: they take longer than it.
+    bench.create(SLOWLY | {"epochs": 120, "patience": 120})
+    loop = bench.start(2, workers=2, asked=OFTEN)
+    wait_until(lambda: is_training(bench, 2), SOON_S)
+    node, number = next(iter(nodes_of_running(bench).items()))
+    assert node is not None
+    frozen = ray_nodes.raylet(node)
     frozen.send_signal(signal.SIGSTOP)
     wait_until(lambda: ends(bench)["worker_lost"] == 1, SOON_S)
     frozen.send_signal(signal.SIGCONT)
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 3, "a node of a Ray cluster frozen, then thawed", times)
+    assert bench.trials[number].attempts[1].node != node
+    check(bench, 2, "a node of a Ray cluster frozen, then thawed", times)
     assert repeated(bench) == []
 
 
@@ -227,19 +233,22 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     bench = ray_bench
     if client:
         bench.on = ray_nodes.open_client()
-    bench.create(SLOWLY | {"epochs": 20, "patience": 20})
-    loop = bench.start(3, workers=3, asked=OFTEN)
-    wait_until(lambda: is_training(bench, 3), SOON_S)
-    left = ray_nodes.actors()
+    # It takes longer than the search waits for an answer.
+    bench.create(SLOWLY | {"epochs": 250, "patience": 250})
+    loop = bench.start(1, asked=OFTEN)
+    wait_until(lambda: is_training(bench, 1), SOON_S)
+    actors, trainers = ray_nodes.actors(), ray_nodes.trainers()
+    assert actors and trainers
     ray_nodes.stop_head()
     said = finish(loop, 60)
-    assert loop.returncode == 1
+    assert loop.returncode == 1, said
     assert last_line(said).startswith("Error: "), said
     assert "Traceback" not in said
     assert victims.running(bench) == 0
-    assert repeated(bench) == []
-    wait_until(lambda: victims.gone(left), SOON_S)
-    said = finish(Bench(bench.folder, bench.store).start(3, workers=2, asked=OFTEN))
+    wait_until(lambda: victims.gone(trainers), 10)
+    said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said
-    check(bench, 3, "the head of a Ray cluster killed", 1)
+    check(bench, 1, "the head of a Ray cluster killed", 1)
     assert repeated(bench) == []
+    # Ray ends the rest of its processes after a while without a head.
+    wait_until(lambda: victims.gone(actors), SOON_S)

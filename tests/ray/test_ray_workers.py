@@ -1,7 +1,9 @@
 """Workers on a Ray cluster keep the contract that local ones keep."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from ray_cluster import RayNodes
 from toy_study import TOY_ALONE
 from toy_training import BROKEN
 
+from tuner.runner import KERAS
+from tuner.search_space.parameters import defaults
 from tuner.study.artifacts import FolderArtifacts
-from tuner.study.messages import Ended, WorkerSetup
-from tuner.workers import BackEnd, EntryPoint, Workers, ray_data
+from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
+from tuner.workers import BackEnd, EntryPoint, Workers, local, ray_data
 from tuner.workers.ray_workers import RayBackEnd
 
 
@@ -30,8 +34,10 @@ def ray_driver(ray_cluster: RayNodes) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def setup(tmp_path_factory: pytest.TempPathFactory) -> WorkerSetup:
-    return toy_setup(tmp_path_factory.mktemp("ray"))
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSetup]:
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield toy_setup(tmp_path_factory.mktemp("ray"))
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def ray_artifacts(tmp_path_factory: pytest.TempPathFactory) -> FolderArtifacts:
     return FolderArtifacts(tmp_path_factory.mktemp("artifacts"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def one_worker(
     ray_driver: None, setup: WorkerSetup, ray_artifacts: FolderArtifacts
 ) -> Iterator[Workers]:
@@ -85,15 +91,14 @@ def test_data_lie_on_each_node_once_while_a_search_lasts(
     monkeypatch.setattr(ray_data, "PIECE_BYTES", 300)  # so that a file has several
     sent = {file.name: file.read_bytes() for file in setup.data.iterdir()}
     assert max(map(len, sent.values())) > 300
-    workers = open_on_ray(setup, 3)
-    workers.start()
-    wait_until_free(workers)
-    folders = list(ray_nodes.temporary.glob("tuner-ray-*/data"))
-    places = [workers.place(worker) for worker in range(3)]
-    assert len(folders) == len({place.node for place in places if place}) == 3
-    for folder in folders:
-        assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
-    workers.close()
+    with closing(open_on_ray(setup, 3)) as workers:
+        workers.start()
+        wait_until_free(workers)
+        folders = list(ray_nodes.temporary.glob("tuner-ray-*/data"))
+        places = [workers.place(worker) for worker in range(3)]
+        assert len(folders) == len({place.node for place in places if place}) == 3
+        for folder in folders:
+            assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
     assert not list(ray_nodes.temporary.glob("tuner-ray-*"))
 
 
@@ -101,12 +106,31 @@ def test_as_many_workers_as_there_is_room_for(
     ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup
 ) -> None:
     needed = [1]
-    workers = open_on_ray(setup, None, share=lambda: needed[0])
-    assert workers.count == 3
-    workers.start()
-    wait_until_free(workers, 0)
-    assert not workers.takes(1)
-    needed[0] = 2
-    wait_until_free(workers, 0, 1)
-    assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
-    workers.close()
+    with closing(open_on_ray(setup, None, share=lambda: needed[0])) as workers:
+        assert workers.count == 3
+        workers.start()
+        wait_until_free(workers, 0)
+        assert not workers.takes(1)
+        needed[0] = 2
+        wait_until_free(workers, 0, 1)
+        assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
+
+
+@pytest.mark.tensorflow
+def test_scores_are_those_of_local_workers(
+    ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup
+) -> None:
+    """Bit by bit, although Ray limits the threads of what it starts."""
+    params = defaults("mlp") | {"depth": 2, "width": 64, "epochs": 3, "batch_size": 8}
+    request = TrialRequest("mlp", params, 5, Goal("val_accuracy", "maximize"))
+    reports = []
+    for workers in (open_on_ray(setup, 1, KERAS), local.open_workers(KERAS, setup, processes=1)):
+        with closing(workers):
+            workers.start()
+            while not workers.takes(0):  # TensorFlow is imported
+                workers.wait(1.0)
+            messages = run_trial(workers, request)
+        reports.append([each.metrics for each in messages if isinstance(each, Report)])
+    on_ray, here = reports
+    assert len(here) == 3
+    assert on_ray == here

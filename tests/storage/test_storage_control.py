@@ -164,6 +164,8 @@ def test_running_trials_are_those_of_live_loops(store: Store, study: StudyRow) -
         ("toy", 1, 1, 0, 3, None),
     ]
     assert {(t.worker, t.daemon_id) for t in trials} == {(1, "a daemon"), (0, "a daemon")}
+    attempt_rows.move(store, lease, first, 1, ("rack-1", "6c414144aa"))
+    assert [trial.place_text for trial in running_trials(store)] == ["rack-1/6c414144", None]
     put_back(store, lease, second, "paused")
     assert [trial.number for trial in running_trials(store)] == [0]
     assert [loop.study for loop in daemon_rows.list_loops(store)] == ["toy"]

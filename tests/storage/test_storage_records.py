@@ -12,6 +12,7 @@ from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
 from tuner.storage.slots import TrialSlot
 from tuner.storage.studies import StudyRow
+from tuner.storage.trial_beginning import begin_trial
 from tuner.study.artifacts import Artifact
 from tuner.study.messages import Ended, Report
 
@@ -81,6 +82,20 @@ def test_an_attempt_moves_to_another_worker(store: Store, lease: Lease, slot: Tr
     with pytest.raises(SlotLost):
         attempt_rows.move(store, leases.open_lease(store, lease), slot, 2)
     assert [attempt.worker for attempt in attempts(store, slot)] == [1]
+
+
+def test_where_an_attempt_is_trained(store: Store, lease: Lease) -> None:
+    slots.ensure_slots(store, lease, 1)
+    here, there = ("rack-1", "6c414144aa"), ("rack-2", "8720332abb")
+    begun = begin_trial(store, lease, 1, None, True, 0, lambda slot: {}, here)
+    assert begun is not None
+    assert [(each.host, each.node) for each in attempts(store, begun.slot)] == [here]
+    assert attempts(store, begun.slot)[0].place_text == "rack-1/6c414144"
+    attempt_rows.move(store, lease, begun.slot, 1, there)
+    assert [(each.host, each.node) for each in attempts(store, begun.slot)] == [there]
+    attempt_rows.move(store, lease, begun.slot, 2)
+    [back] = attempts(store, begun.slot)
+    assert (back.host, back.node, back.place_text) == (None, None, None)
 
 
 def test_what_was_ended_from_outside_has_its_engine(

@@ -109,7 +109,11 @@ def test_a_trial_page_says_what_came_of_it(
     with store.writing() as connection:
         detail = "Traceback:\n<script>alert('x')</script> postgresql://me:hunter2secret@host/db"
         row = sa.update(attempts).where(attempts.c.trial_id == failed.trial_id)
-        connection.execute(row.where(attempts.c.end == "user_error").values(detail=detail))
+        connection.execute(
+            row.where(attempts.c.end == "user_error").values(
+                detail=detail, host="rack-1", node="6c414144aa"
+            )
+        )
     log = search_log(load_settings(f"sqlite:///{folder}/tuner.db", None).checkpoints, study.uuid)
     assert "The log of the search is not on this machine" in text_of(client.get(path))
     log.parent.mkdir(parents=True)
@@ -122,6 +126,7 @@ def test_a_trial_page_says_what_came_of_it(
     assert "hunter2secret" not in shown
     assert "a line of its worker" in shown and "a later line" not in shown
     assert f"trial {failed.number}1," not in shown
+    assert re.search(r"worker \d+ on rack-1/6c414144", shown)
     for tool in ("mlflow", "dashboard"):
         assert f'href="{path}/{tool}"' in shown
     assert client.get(f"/studies/{study.uuid}/trials/999").status_code == 404

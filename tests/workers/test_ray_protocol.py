@@ -13,7 +13,7 @@ from toy_training import TOY
 
 from tuner.study.messages import Ended, Lost, Message, Report, WorkerSetup
 from tuner.workers import ray_actor, ray_data
-from tuner.workers.ray_actor import Call, Heard, Open, RayActor
+from tuner.workers.ray_actor import ActorCall, Heard, Open, RayActor
 from tuner.workers.ray_remote import Remote
 
 SOON_S = 20.0
@@ -38,7 +38,7 @@ class Line:
         while not self.remote.takes:
             assert self.messages(self.send()) == []
 
-    def send(self, call: Call | None = None) -> "Future[Heard]":
+    def send(self, call: ActorCall | None = None) -> "Future[Heard]":
         return self._threads.submit(self.actor.exchange, call or self.remote.next_call())
 
     def messages(self, answer: "Future[Heard]") -> list[Message]:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tuner.data import scratch_folder
+from tuner.doctor.cluster_checks import check_ray
 from tuner.doctor.database_checks import (
     OpenedDatabase,
     checks_of_database,
@@ -39,7 +40,7 @@ def examine(
     yield from run_checks({"python": check_python, "libraries": check_libraries}, stage)
     yield from run_checks(_machine_checks(settings, quick), stage)
     yield from _examine_database(settings, stage)
-    yield from run_checks({"mlflow": partial(check_mlflow, settings)}, stage)
+    yield from run_checks({"mlflow": partial(check_mlflow, settings), "ray": check_ray}, stage)
     if not quick:
         yield from run_checks({"tensorflow": check_tensorflow}, stage)
 

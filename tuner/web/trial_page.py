@@ -14,7 +14,7 @@ from tuner.reports.study_tables import TrialReport, report_trial
 from tuner.reports.trial_curves import curves_chart
 from tuner.reports.trial_log import read_trial_log
 from tuner.storage import Store
-from tuner.storage.attempt_rows import AttemptRow, attempt_places
+from tuner.storage.attempt_rows import AttemptPlace, AttemptRow, attempt_places
 from tuner.storage.deliveries import read_notes
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import (
@@ -154,16 +154,22 @@ def _attempts(store: Store, study: StudyRow, trial: TrialRow) -> list[Attempt]:
     places = attempt_places(store, study, trial.trial_id)
     attempts = []
     for row in trial.attempts:
-        place = places.get(row.attempt)
-        words = ""
-        if place is not None:
-            how = "a daemon" if place.has_daemon else "in the foreground"
-            search = f"{place.host} (pid {place.pid}, {how})"
-            where = f"{row.place_text}, of the search on " if row.place_text else ""
-            words = f"worker {row.worker} on {where}{search}"
+        words = _where(row, places.get(row.attempt))
         end = (row.end or "running").replace("_", " ")
         attempts.append(Attempt(row, words, end, without_secrets(row.detail or "")))
     return attempts
+
+
+def _where(attempt: AttemptRow, search: AttemptPlace | None) -> str:
+    """Where an attempt was trained, and by which search; "" where neither is known."""
+    trained_on = attempt.place_text
+    if search is None:
+        return f"worker {attempt.worker} on {trained_on}" if trained_on else ""
+    how = "a daemon" if search.has_daemon else "in the foreground"
+    searched_on = f"{search.host} (pid {search.pid}, {how})"
+    if trained_on is None:
+        return f"worker {attempt.worker} on {searched_on}"
+    return f"worker {attempt.worker} on {trained_on}, of the search on {searched_on}"
 
 
 @router.get("/studies/{uuid}/trials/{number}/curves")

@@ -8,7 +8,6 @@ import logging
 import math
 import multiprocessing
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -42,9 +41,10 @@ from tuner.system.machine import (
 from tuner.system.names import command
 from tuner.workers.base import EntryPoint
 from tuner.workers.process_starts import (
-    STARTING,
     keep_ready,
+    leave_gpu,
     start_process,
+    take_gpu,
     take_ready,
     warm,
     why_not_started,
@@ -121,28 +121,9 @@ class _Process:
         self.hang_up()
 
     def hang_up(self) -> None:
-        _leave_gpu(self.gpu)
+        leave_gpu(self.gpu)
         for connection in (*self.connections, self.lifeline):
             connection.close()
-
-
-# How many worker processes of this process' searches compute on each GPU.
-_on_gpu: Counter[int] = Counter()
-
-
-def _take_gpu(gpus: tuple[int, ...]) -> int | None:
-    """The GPU with the fewest processes; None where there is none."""
-    with STARTING:
-        gpu = min(gpus, key=lambda number: _on_gpu[number], default=None)
-        if gpu is not None:
-            _on_gpu[gpu] += 1
-        return gpu
-
-
-def _leave_gpu(gpu: int | None) -> None:
-    if gpu is not None:
-        with STARTING:
-            _on_gpu[gpu] -= 1
 
 
 def _kill(processes: list[_Process]) -> None:
@@ -205,7 +186,7 @@ class LocalWorkers:
                 return _Process(ready.process, [ready.connection], ready.lifeline)
         pipes = [self._context.Pipe() for _ in range(self.lanes)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
-        gpu = _take_gpu(self._gpus)
+        gpu = take_gpu(self._gpus)
         their_ends = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker, util
@@ -202,3 +203,23 @@ def why_not_started(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         advice = "; allow more of them: ulimit -n 1024"
     return f"workers cannot be started: {error}{advice}"
+
+
+# How many worker processes of this process' searches compute on each GPU.
+_on_gpu: Counter[int] = Counter()
+
+
+def take_gpu(gpus: tuple[int, ...]) -> int | None:
+    """The GPU with the fewest processes; None where there is none."""
+    with STARTING:
+        gpu = min(gpus, key=lambda number: _on_gpu[number], default=None)
+        if gpu is not None:
+            _on_gpu[gpu] += 1
+        return gpu
+
+
+def leave_gpu(gpu: int | None) -> None:
+    """A process that computed on it has ended."""
+    if gpu is not None:
+        with STARTING:
+            _on_gpu[gpu] -= 1

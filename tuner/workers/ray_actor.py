@@ -100,7 +100,7 @@ class Heard(NamedTuple):
     unfit: str = ""
 
 
-class Call(NamedTuple):
+class ActorCall(NamedTuple):
     """`number`: from 1. `first`: the number of the first of the orders, from 1. `received`: how
     many messages the loop has had. `known`: the state that it knows."""
 
@@ -157,7 +157,7 @@ class RayActor:
         if not self._unfit:
             warm(entry, self._log)
 
-    def exchange(self, call: Call) -> Heard:
+    def exchange(self, call: ActorCall) -> Heard:
         """Carry out the orders, and wait for something to say."""
         self._wake(call.number)
         with self._turn:
@@ -187,14 +187,14 @@ class RayActor:
             self._latest = max(self._latest, number)
             self._waker.send_bytes(b"x")
 
-    def _has_nothing_new(self, call: Call) -> bool:
+    def _has_nothing_new(self, call: ActorCall) -> bool:
         if call.number < self._latest or self._problem is not None:
             return False
         # Whether it has outgrown is told with what it says: to ask takes longer than a message.
         is_known = call.known.begun and call.known.opened == self._is_open
         return is_known and not self._outbox.messages
 
-    def _heard(self, call: Call) -> Heard:
+    def _heard(self, call: ActorCall) -> Heard:
         return Heard(
             done=self._done,
             first=self._outbox.first,
@@ -233,7 +233,7 @@ class RayActor:
         for lane in [lane for lane in self._held if self._workers.takes(lane)]:
             self._workers.submit(lane, self._held.pop(lane).request)
 
-    def _carry_out(self, call: Call) -> None:
+    def _carry_out(self, call: ActorCall) -> None:
         for number, order in enumerate(call.orders, call.first):
             if number <= self._done:
                 continue

@@ -4,6 +4,7 @@ A cluster is asked by one bare gRPC call before Ray itself connects: Ray tries f
 where a call says within milliseconds that nobody listens or that the token is wrong.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ _ADDRESS = re.compile(
 # What each kind of server answers without having been given anything.
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 _HEAD_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-NO_RAY = "Ray is not installed here: pip install 'tuner[ray]'"
+NO_RAY = "Ray is not installed here: pip install 'ray[client]'"
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,31 @@ def find_address(on: str, login: RayLogin) -> RayAddress:
     if login.address and login.address != "local":
         check_address(login.address, "RAY_ADDRESS")
         return _address(login.address)
-    running = _running_here(login.folder)
-    return _address(running) if running and not login.address else RayAddress("local")
+    running = None if login.address else _running_here(login.folder)
+    return running or RayAddress("local")
 
 
 def _address(text: str) -> RayAddress:
     return RayAddress(text, text.removeprefix("ray://"))
 
 
-def _running_here(folder: Path) -> str:
-    """The cluster that `ray start` began last on this machine and has not ended, else ""."""
+def _running_here(folder: Path) -> RayAddress | None:
+    """The cluster that `ray start` began last on this machine, if it answers. What another user
+    has written there is not followed: a search sends its token, its code and its data."""
+    file = folder / "ray_current_cluster"
     try:
-        return (folder / "ray_current_cluster").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
+        if file.stat().st_uid not in (0, os.getuid()):
+            return None
+        address = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError):
+        return None
+    if not _ADDRESS.fullmatch(address):
+        return None
+    try:
+        _answers(_address(address), token=None)
+    except WorkerError:  # it ended without tidying up
+        return None
+    return _address(address)
 
 
 def check_cluster(address: RayAddress, login: RayLogin) -> bool:

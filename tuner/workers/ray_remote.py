@@ -11,8 +11,8 @@ from typing import Any
 from tuner.study.messages import Checkpointed, Failed, Lost, Message, Reply, Saved, TrialRequest
 from tuner.workers.base import Place
 from tuner.workers.ray_actor import (
+    ActorCall,
     Answer,
-    Call,
     Heard,
     Open,
     Order,
@@ -89,12 +89,12 @@ class Remote:
         turn = self._turns[lane] = self._turns.get(lane, 0) + 1
         return turn
 
-    def next_call(self) -> Call:
+    def next_call(self) -> ActorCall:
         """What to send now."""
         self._calls += 1
         self.waiting = self._calls
         self._sent = self._first_order + len(self._orders) - 1
-        return Call(
+        return ActorCall(
             number=self._calls,
             first=self._first_order,
             orders=tuple(self._orders),

@@ -1,13 +1,17 @@
-"""Whether the head of the Ray cluster is there, and which nodes it has.
+"""Whether the head of the Ray cluster is there, which nodes it has, and what Ray says of them.
 
 It is asked in a thread of its own: a head that is gone does not answer, and a loop must not wait
 for it. Ray itself would end this process after a minute without its head.
 """
 
+import logging
 import threading
 import time
 from typing import Any
 
+logger = logging.getLogger(__name__)
+# Ray's own lines are long; the reason stands first.
+_LINE = 200
 _ASK_S = 2.0
 # Longer than a head that is busy, or starts again, takes to answer.
 _SILENT_S = 20.0
@@ -52,3 +56,37 @@ class NodeWatch:
 
     def end(self) -> None:
         self._over.set()
+
+
+class RayQuiet:
+    """While it lasts, what Ray says of nodes and workers goes to the log: Ray prints it to this
+    process' stdout, whatever its loggers are told."""
+
+    _lock = threading.Lock()
+    _lasting = 0
+    _print: Any = None
+
+    def __init__(self) -> None:
+        from ray._private import worker
+
+        self._worker, self._lasts = worker, True
+        with RayQuiet._lock:
+            RayQuiet._lasting += 1
+            if RayQuiet._lasting == 1:
+                RayQuiet._print = getattr(worker, "print_to_stdstream", None)
+                worker.print_to_stdstream = _log
+
+    def end(self) -> None:
+        """Searches in other threads may want it longer."""
+        with RayQuiet._lock:
+            if not self._lasts:
+                return
+            self._lasts = False
+            RayQuiet._lasting -= 1
+            if not RayQuiet._lasting and RayQuiet._print is not None:
+                self._worker.print_to_stdstream = RayQuiet._print
+
+
+def _log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    for line in data.get("lines", ()):
+        logger.info("Ray: %s", str(line).partition("\n")[0][:_LINE])

@@ -31,7 +31,7 @@ from tuner.workers.ray_checks import Expected
 from tuner.workers.ray_data import SentData, send_folder
 from tuner.workers.ray_losses import is_nodes_fault, why_lost, why_no_cluster, why_not_begun
 from tuner.workers.ray_remote import Remote
-from tuner.workers.ray_watch import NodeWatch
+from tuner.workers.ray_watch import NodeWatch, RayQuiet
 
 logger = logging.getLogger(__name__)
 # So many actors in a row that end before their session is open are no accident.
@@ -44,8 +44,6 @@ _CLOSE_S = 2.0
 _CALLS_AT_ONCE = 3
 # An actor that could not be reached is asked again after so long.
 _AGAIN_S = 0.5
-# Ray's own lines are long; the reason stands first.
-_LINE = 200
 # So long no worker may have a place before the user is told: an actor's process takes seconds.
 _PLACELESS_S = 15.0
 
@@ -125,7 +123,7 @@ class RayWorkers:
         tell: Callable[[str], None] = lambda line: None,
         share: Callable[[], int] | None = None,
     ) -> None:
-        _keep_quiet()
+        self._quiet = RayQuiet()
         self.lanes = setup.lanes
         self._back_end, self._entry, self._setup = back_end, entry, setup
         self._data_bytes, self._tell_user = data_bytes, tell
@@ -350,6 +348,7 @@ class RayWorkers:
 
     def close(self) -> None:
         self._watch.end()
+        self._quiet.end()
         remotes, self._remotes = self._remotes, []
         self._data = None
         _end(remotes, within_s=_CLOSE_S)
@@ -373,16 +372,3 @@ def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
     thread = threading.Thread(target=end, name="ray-end", daemon=True)
     thread.start()
     thread.join(within_s + 0.5 if within_s else 0.0)
-
-
-def _keep_quiet() -> None:
-    """Ray prints what happens on its nodes to this process' stdout, past its loggers. It goes to
-    the search's log instead."""
-    with contextlib.suppress(ImportError, AttributeError):
-        from ray._private import worker
-
-        def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
-            for line in data["lines"]:
-                logger.info("Ray: %s", str(line).partition("\n")[0][:_LINE])
-
-        worker.print_to_stdstream = log

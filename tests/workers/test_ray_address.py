@@ -1,0 +1,103 @@
+"""Which cluster `--on` names, and which it does not. Real clusters: tests/ray."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tuner.errors import UsageError, WorkerError
+from tuner.settings import ray_environment, ray_login
+from tuner.system.secret_masking import without_secrets
+from tuner.workers import ray_address
+from tuner.workers.ray_address import check_address, find_address
+
+
+@pytest.fixture(autouse=True)
+def ray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Ray keeps what runs on this machine."""
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_USE_TLS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    return folder
+
+
+NO_ADDRESSES = (
+    "", "local", "auto", "ray://", "ray://head", "head", "head:", "head:0", "head:65536",
+    "ray:// h:1", "http://head:8265", "ray://a:1/b", "ray://user:word@head:1", None, 7,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("on", NO_ADDRESSES)
+def test_no_address(on: object) -> None:
+    with pytest.raises(UsageError, match="--on must be ray, ray://HOST:10001 or HOST:6379"):
+        check_address(on)
+
+
+def test_the_variable_goes_first(monkeypatch: pytest.MonkeyPatch, ray_folder: Path) -> None:
+    (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    found = find_address("ray", ray_login())
+    assert (found.text, found.server, found.is_client) == ("ray://head:10001", "head:10001", True)
+    assert find_address("other:6379", ray_login()).text == "other:6379"
+
+
+def test_a_variable_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://head")
+    with pytest.raises(UsageError, match="RAY_ADDRESS must be"):
+        find_address("ray", ray_login())
+
+
+def test_one_is_started_where_none_runs(ray_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_address("ray", ray_login()).text == "local"
+    (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")  # it ended untidily
+    assert find_address("ray", ray_login()).text == "local"
+    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    assert find_address("ray", ray_login()).text == "127.0.0.1:1"
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert find_address("ray", ray_login()).text == "local"
+
+
+def test_what_another_user_has_written_is_not_followed(
+    ray_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ray_folder / "ray_current_cluster"
+    file.write_text("127.0.0.1:1")
+    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    if file.stat().st_uid == 0:  # the tests' user is root, whose files are followed
+        os.chown(file, 4711, -1)
+    assert find_address("ray", ray_login()).text == "local"
+
+
+def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_address, "find_spec", lambda name: None)
+    with pytest.raises(
+        WorkerError, match=r"Ray is not installed here: pip install 'ray\[client\]'"
+    ):
+        find_address("ray", ray_login())
+
+
+def test_where_the_token_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ray_login().token is None
+    (tmp_path / "token").write_text("from-the-file-0123456789\n")
+    login = ray_login()
+    assert (login.token, login.source) == ("from-the-file-0123456789", str(tmp_path / "token"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-the-variable-0123456789")
+    login = ray_login()
+    assert (login.token, login.source) == ("from-the-variable-0123456789", "RAY_AUTH_TOKEN")
+    assert "from-the" not in repr(login)
+    assert without_secrets("Bearer from-the-variable-0123456789") == "Bearer ***"
+
+
+def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    before = dict(os.environ)
+    with ray_environment("a-token"):
+        assert (os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]) == ("token", "a-token")
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert dict(os.environ) == before
+    with ray_environment(None):
+        assert os.environ["RAY_AUTH_MODE"] == "disabled"

@@ -1,0 +1,38 @@
+"""Checks of what `tuner optimize --on` needs."""
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from tuner.doctor.findings import Finding, failure, fine, warning
+from tuner.errors import TunerError
+from tuner.settings import ray_login
+from tuner.workers.ray_address import check_cluster, find_address
+
+
+def check_ray() -> Iterator[Finding]:
+    """Whether `--on ray` would find a cluster. Nothing is started, and Ray is not imported."""
+    try:
+        installed = f"Ray {version('ray')}"
+    except PackageNotFoundError:
+        yield fine("ray", "not installed; only tuner optimize --on needs it")
+        return
+    login = ray_login()
+    try:
+        address = find_address("ray", login)
+        if not address.server:
+            yield fine("ray", f"{installed}; no cluster runs here: --on ray starts one")
+        elif login.uses_tls:
+            yield fine("ray", f"{installed}; {address.text}, by TLS, which was not tried")
+        elif check_cluster(address, login):
+            yield fine("ray", f"{installed}; the cluster at {address.text} accepts our token")
+        else:
+            yield warning(
+                "ray",
+                f"the cluster at {address.text} asks for no token: everybody who can reach it can "
+                "run code on its machines",
+                "start its head and nodes with RAY_AUTH_MODE=token",
+            )
+    except TunerError as error:
+        # Who has not named a cluster may have no use for one.
+        tell = failure if login.address else warning
+        yield tell("ray", str(error), "RAY_ADDRESS says which cluster --on ray uses")
