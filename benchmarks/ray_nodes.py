@@ -8,7 +8,6 @@ import contextlib
 import math
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from typing import Any
 
 from benchmarks.commands import Result, main
 from tuner.runner.progress import RunStatus
+from tuner.runner.stopping import Stopping
+from tuner.study.ends import StopReason
 from tuner.workers import BackEnd
 
 MEBIBYTE = 2**20
@@ -142,6 +143,7 @@ class _Reports:
 
     workers: int
     lasts_s: float
+    stopping: Stopping
     ends_at: float = math.inf
     before: tuple[int, float] | None = None
     after: tuple[int, float] | None = None
@@ -155,7 +157,7 @@ class _Reports:
             self.before, self.ends_at = now, time.monotonic() + self.lasts_s
         elif time.monotonic() >= self.ends_at:
             self.after = now
-            signal.raise_signal(signal.SIGINT)
+            self.stopping.stop(StopReason.STOPPED)
 
     def trial_ended(self, status: RunStatus, trial: int, *_: object) -> None:
         return
@@ -191,10 +193,11 @@ def many_actors(
         wanted = wanted_study(network="reporting.py:objective", sampler="random", pruner="none")
         study = create_study(wanted, settings, lambda: store).study
         limits = Limits(slots_wanted(store, study, actors, None))
-        watcher = _Reports(actors, seconds)
+        stopping = Stopping(limits)
+        watcher = _Reports(actors, seconds, stopping)
         with back_end_of(on, trial_cpus) as back_end:
             options = SearchOptions(limits, actors, tracking=False, back_end=back_end)
-            optimize(settings, store, study, options, watcher)
+            optimize(settings, store, study, options, watcher, stopping=stopping)
         store.close()
     return {"cpu_ms": round(watcher.cpu_ms, 2)}
 

@@ -7,7 +7,6 @@ PostgreSQL is real, started for each figure, with the settings of its makers.
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,11 +28,13 @@ from benchmarks.objectives import OBJECTIVE
 from tuner.manage.creation import create_study
 from tuner.manage.wanted_study import Wanted, wanted_study
 from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
+from tuner.runner.stopping import Stopping
 from tuner.settings import load_settings
 from tuner.storage import Store, open_store
 from tuner.storage.slots import slot_counts
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.trials import list_trials
+from tuner.study.ends import StopReason
 from tuner.study.spec import Choice, DataSpec
 from tuner.workers.base import BACK_ENDS
 
@@ -182,6 +183,7 @@ class _Window:
     store: Store
     counted: Counter[str]
     workers: int
+    stopping: Stopping
     begins_s: float
     lasts_s: float
     first: float = 0.0
@@ -203,7 +205,7 @@ class _Window:
             self.waited_s += waited_s
             if at >= self.begins_s + self.lasts_s:
                 self.after = self._now(clock)
-                signal.raise_signal(signal.SIGINT)  # the search has done enough
+                self.stopping.stop(StopReason.STOPPED)  # the search has done enough
 
     def _now(self, clock: float) -> Result:
         pace = simulated_workers.PACE
@@ -244,11 +246,12 @@ def many_workers(
         )
         study = create_study(wanted, settings, lambda: store).study
         slots_wanted(store, study, 100_000, None)
-        window = _Window(store, _count_statements(store), workers, 10.0, seconds)
+        stopping = Stopping(Limits(100_000))
+        window = _Window(store, _count_statements(store), workers, stopping, 10.0, seconds)
         pace = simulated_workers.PACE
         pace.report_s, pace.on_wait, pace.staggered = report_s, window.on_wait, staggered
         options = SearchOptions(
-            Limits(100_000), workers, tracking=False, back_end=simulated_workers.NAME
+            stopping.limits, workers, tracking=False, back_end=simulated_workers.NAME
         )
         began = time.perf_counter()
         if profile:
@@ -256,7 +259,7 @@ def many_workers(
 
             profiler = cProfile.Profile()
             profiler.enable()
-        optimize(settings, store, study, options)
+        optimize(settings, store, study, options, stopping=stopping)
         if profile:
             profiler.disable()
             profiler.dump_stats(profile)
