@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ray_nodes import nodes
+
 Result = dict[str, Any]
 SEEDS = (0, 1, 2)
 LIST_EPOCHS = 2
@@ -271,6 +273,55 @@ def _many_workers() -> str:
     )
 
 
+def _thousand_workers() -> str:
+    words = []
+    for sampler in ("random", "tpe"):
+        for database in ("postgresql", "sqlite"):
+            figures: Result = {"workers": 1000, "report_s": 10.0, "seconds": 40.0}
+            figures |= {"sampler": sampler, "database": database}
+            result = run("service", "many_workers", pruner="none", staggered=True, **figures)
+            words.append(
+                f"{sampler}, {database}: **{result['busy']:.0%}** ({result['cpu']:.0%} computes; "
+                f"{result['reports_per_s']:.0f} reports and {result['trials_per_s']:.1f} trials/s)"
+            )
+    return "; ".join(words)
+
+
+def _ray_list() -> str:
+    """Interleaved, while the cluster is up for both sides."""
+    with nodes(2) as address:
+        pairs = [
+            [
+                run("ours", "fixed_list", epochs=LIST_EPOCHS, on=on)["whole_command_s"]
+                for on in (None, address)
+            ]
+            for _ in range(5)
+        ]
+    speeds = sorted(local / on_ray for local, on_ray in pairs)
+    local, on_ray = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return (
+        f"**{statistics.median(speeds):.2f}x** ({speeds[0]:.2f} to {speeds[-1]:.2f}; medians "
+        f"{on_ray:.1f} s on Ray, {local:.1f} s without)"
+    )
+
+
+def _ray_tune() -> str:
+    with nodes(2) as address:
+        pairs = [
+            [run("ray_nodes", side, address=address) for side in ("by_tuner", "by_ray_tune")]
+            for _ in range(3)
+        ]
+    ratio = statistics.median(theirs["seconds"] / ours["seconds"] for ours, theirs in pairs)
+    seconds, theirs_s = (
+        statistics.median(result["seconds"] for result in side) for side in zip(*pairs, strict=True)
+    )
+    trials_s = statistics.median(ours["trials_s"] for ours, _ in pairs)
+    return (
+        f"**{ratio:.1f}x** faster, connecting and workers' start included ({seconds:.1f} s, the "
+        f"trials alone {trials_s:.1f} s, against {theirs_s:.1f} s)"
+    )
+
+
 def _page() -> str:
     result = run("pages", "looking")
     paint = result.get("first_paint", [None, None])[1]
@@ -336,6 +387,27 @@ ROWS = {
         "50 %",
         "20 %",
         _many_workers,
+    ),
+    "workers-1000": Row(
+        "1000 simulated workers on one loop, a report each 10 s, trials of 27 reports that begin "
+        "and end all the time: the loop's busy time",
+        "60 %",
+        "30 %",
+        _thousand_workers,
+    ),
+    "ray": Row(
+        "Ray: two one-CPU nodes against two local workers on the fixed list, the whole search, "
+        "5 interleaved pairs",
+        "0.9x",
+        "0.97x",
+        _ray_list,
+    ),
+    "ray-tune": Row(
+        "100 trials of 10 ms on two one-CPU nodes, TPE, against Ray Tune with its Optuna search, "
+        "medians of 3 pairs",
+        "3x",
+        "10x",
+        _ray_tune,
     ),
     "page": Row(
         "the page of a study with 50 000 trials, SQLite: first paint in Chromium, and the next "

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.commands import Result, main
 from benchmarks.configurations import Configuration, configurations
+from benchmarks.ray_nodes import back_end_of
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.attempt_rows import AttemptRow
@@ -31,8 +32,10 @@ def fixed_list(
     tracking: bool = False,
     take: int | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> Result:
-    """Trial-epochs a second over the fixed list, from the first trial's start to the last's end."""
+    """Trial-epochs a second over the fixed list, from the first trial's start to the last's end.
+    `on`: the address of a Ray cluster that trains it."""
     chosen = configurations()[:take]
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
@@ -45,6 +48,7 @@ def fixed_list(
             workers=workers,
             tracking=tracking,
             engine=engine,
+            on=on,
         )
         whole = time.perf_counter() - begun
     scores = {row.number: row.value for row in rows}
@@ -162,6 +166,7 @@ def _search(
     target: float | None = None,
     timeout_s: float | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
     from tuner.manage.wanted_study import Wanted, data_spec
@@ -173,7 +178,7 @@ def _search(
         pruner=Choice(name=pruner),
         seed=seed,
     )
-    return _run(folder, wanted, trials, workers, tracking, target, timeout_s, engine)
+    return _run(folder, wanted, trials, workers, tracking, target, timeout_s, engine, on)
 
 
 def _run(
@@ -185,6 +190,7 @@ def _run(
     target: float | None = None,
     timeout_s: float | None = None,
     engine: str = "auto",
+    on: str | None = None,
 ) -> list[TrialRow]:
     from tuner.manage.creation import create_study
     from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
@@ -194,8 +200,11 @@ def _run(
     study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
-    options = SearchOptions(limits, workers, tracking, engine=cast(Engine, engine))
-    optimize(settings, store, study, options)
+    with back_end_of(on) as back_end:
+        options = SearchOptions(
+            limits, workers, tracking, engine=cast(Engine, engine), back_end=back_end
+        )
+        optimize(settings, store, study, options)
     return list_trials(store, study)
 
 

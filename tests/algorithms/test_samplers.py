@@ -3,13 +3,16 @@
 import inspect
 import warnings
 from importlib.util import find_spec
+from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import BaseSampler, TPESampler
 
 import tuner.algorithms.samplers
 from tuner.algorithms.samplers import (
     SAMPLERS,
+    BoundedTPESampler,
     check_knows_space,
     check_sampler,
     make_sampler,
@@ -62,6 +65,29 @@ def test_same_seed_and_loop_same_points(name: str) -> None:
 def test_another_loop_other_points(name: str) -> None:
     one, other = (points(make_sampler(Choice(name=name), SPACE, 7, loop), 3) for loop in (1, 2))
     assert one != other
+
+
+def _proposals(sampler: BaseSampler) -> list[dict[str, Any]]:
+    """Of 30 trials of a conditional space; every third goes on running."""
+    study = optuna.create_study(sampler=sampler)
+    proposals = []
+    for number in range(30):
+        trial = study.ask()
+        depth = trial.suggest_int("depth", 1, 4)
+        rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+        if trial.suggest_categorical("optimizer", ["adam", "sgd"]) == "sgd":
+            trial.suggest_float("momentum", 0.0, 0.99)
+        proposals.append(dict(trial.params))
+        if number % 3:
+            study.tell(trial, depth * rate)
+    return proposals
+
+
+def test_tpe_proposes_what_optunas_does_beside_running_trials() -> None:
+    options = {"seed": 3, "multivariate": True, "group": True, "constant_liar": True}
+    ours = BoundedTPESampler(**options)
+    assert _proposals(ours) == _proposals(TPESampler(**options))
+    assert len(ours._known_params or {}) == 10
 
 
 def test_qmc_keeps_the_studys_seed() -> None:

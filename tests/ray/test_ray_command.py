@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from command_line import Command
-from fork_server import COMMAND, start
+from fork_server import COMMAND, Forked, start
 from node_folders import OWN
 from ray_cluster import RayNodes
+from waiting import wait_until
 
 OWN_CODE = "def train(params, trial):\n    trial.report(1, val_loss=params['x'])\n"
 CREATE = ("study", "create", "own", "--network", "own.py:train", "--metric", "val_loss")
+PRINTED = "printed.txt"
 ON_LOOPBACK = "127.0.0.1:1"  # nobody listens on it
 
 
@@ -27,13 +30,17 @@ def own_study(tuner: Command, tmp_path: Path) -> Command:
     return tuner
 
 
-def run(code: str, *words: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """The exit code of a process, and what it printed: the tests' own connects to no cluster."""
-    output = folder / "printed.txt"
-    with output.open("wb") as printed, Path(os.devnull).open() as nothing:
+def begin(code: str, *words: str, folder: Path, environment: Mapping[str, str]) -> Forked:
+    """A process, whose output goes to a file: the tests' own connects to no cluster."""
+    with (folder / PRINTED).open("wb") as printed, Path(os.devnull).open() as nothing:
         streams = (nothing.fileno(), printed.fileno(), printed.fileno())
-        process = start(code, words, folder, streams, {**os.environ, **environment})
-    return process.wait(90), output.read_text()
+        return start(code, words, folder, streams, {**os.environ, **environment})
+
+
+def run(code: str, *words: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Its exit code, and what it printed."""
+    process = begin(code, *words, folder=folder, environment=environment)
+    return process.wait(90), (folder / PRINTED).read_text()
 
 
 def slots(folder: Path) -> int:
@@ -82,14 +89,22 @@ def test_no_node_has_room(own_study: Command, ray_nodes: RayNodes, tmp_path: Pat
     assert slots(tmp_path) == 0
 
 
-def test_nodes_that_differ(ray_nodes: RayNodes, tmp_path: Path) -> None:
-    """One with another NumPy, and one that does not share the folder of networks."""
+@pytest.fixture
+def other_numpy(tmp_path: Path) -> dict[str, str]:
+    """The environment of a node with another NumPy."""
     other = tmp_path / "packages" / "numpy-1.0.0.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0.0\n")
-    paths = os.pathsep.join([str(other.parent), str(Path(__file__).parents[1] / "support")])
+    paths = [str(other.parent), str(Path(__file__).parents[1] / "support")]
+    return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def test_nodes_that_differ(
+    ray_nodes: RayNodes, tmp_path: Path, other_numpy: dict[str, str]
+) -> None:
+    """One with another NumPy, and one that does not share the folder of networks."""
     added = [
-        ray_nodes.add(environment={"PYTHONPATH": paths}),
+        ray_nodes.add(environment=other_numpy),
         ray_nodes.add(environment={OWN: "own"}),
     ]
     code = "import sys, node_folders; node_folders.open_with(*sys.argv[1:])"
@@ -118,3 +133,29 @@ def test_places_are_kept_and_shown(own_study: Command, ray_nodes: RayNodes, tmp_
     assert attempt["node"] in ray_nodes.node_ids
     assert shown["trained_on"] == f"{attempt['host']}/{attempt['node'][:8]}"
     assert shown["trained_on"] in own_study("trial", "show", "0", "--study", "own").out
+
+
+def test_a_node_that_joins_with_other_versions(
+    tuner: Command, ray_nodes: RayNodes, tmp_path: Path, other_numpy: dict[str, str]
+) -> None:
+    """It is left out, and the search goes on."""
+    (tmp_path / "own.py").write_text(f"import time\n{OWN_CODE}    time.sleep(0.3)\n")
+    assert tuner(*CREATE, "--set", "x=0.5", "--epochs", "1").code == 0
+    words = ("optimize", "--trials", "400", "--on", ray_nodes.address, "--no-tracking")
+    process = begin(COMMAND, *words, folder=tmp_path, environment=ray_nodes.joining)
+    printed = tmp_path / PRINTED
+    try:
+        wait_until(lambda: "1/400" in printed.read_text(), 60)
+        added = ray_nodes.add(environment=other_numpy)
+        wait_until(lambda: "is left out" in printed.read_text(), 60)
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+    text = printed.read_text()
+    ray_nodes.kill(added)
+    assert code == 130, text
+    [line] = [line for line in text.splitlines() if "is left out" in line]
+    assert f"/{added[:8]} is left out: numpy 1.0.0 there, {version('numpy')} here" in line
+    with sqlite3.connect(tmp_path / "tuner.db") as database:
+        nodes = {row[0] for row in database.execute("SELECT node FROM tuner_attempts")}
+    assert nodes == {*ray_nodes.node_ids}

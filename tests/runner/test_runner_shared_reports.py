@@ -60,3 +60,21 @@ def test_a_refused_report_keeps_no_other_from_being_written(
     assert attempts.pop(STOLEN - 1) == ["interrupted", "complete"]
     assert attempts == [["complete"]] * (WORKERS - 1)
     other.close()
+
+
+def test_workers_are_heard_before_all_have_a_trial(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To begin a thousand trials takes half a minute."""
+    bench.create({"epochs": 1})
+    begun: list[int] = []
+
+    def before_round(number: int) -> None:
+        begun.append(len(bench.trials))
+
+    monkeypatch.setitem(BACK_ENDS, lockstep_workers.NAME, lockstep_workers.__name__)
+    monkeypatch.setattr(lockstep_workers, "before_round", before_round)
+    outcome = bench.run(40, workers=40, asked={"back_end": lockstep_workers.NAME})
+    assert outcome.reason is None
+    assert begun[:2] == [32, 40]
+    assert bench.states == ["COMPLETE"] * 40

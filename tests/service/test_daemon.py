@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +32,7 @@ from tuner.storage.deliveries import (
     mark,
     searched_by_daemons,
 )
+from tuner.storage.identity import machine_run
 from tuner.storage.schema import HEAD, VERSION_TABLE
 from tuner.storage.studies import StudyRow, delete_study
 from tuner.storage.trials import TrialRow
@@ -324,8 +326,23 @@ def test_the_file_says_how_the_daemon_is(tmp_path: Path) -> None:
     assert (health["healthy"], health["state"], health["processes"]) == (True, "idle", 2)
     file.close()
     assert list(tmp_path.iterdir()) == []
+    stale = {"process": json.dumps({"machine": machine_run(), "pid": 1, "started": "another"})}
+    (tmp_path / "health.json").write_text(json.dumps(stale))
+    file = HealthFile(tmp_path / "health.json", status)
+    file.start()  # of a worker that was killed
+    file.close()
     with pytest.raises(UsageError, match="--health-file"):
         HealthFile(tmp_path / "missing" / "health.json", status).start()
+
+
+def test_two_workers_do_not_write_one_file(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        started = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        process = json.dumps({"machine": machine_run(), "pid": other.pid, "started": started})
+        (tmp_path / "health.json").write_text(json.dumps({"process": process}))
+        with pytest.raises(UsageError, match="written by another worker of this machine"):
+            HealthFile(tmp_path / "health.json", status).start()
+        other.kill()
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,25 @@ def test_trials_are_read_as_optuna_reads_them(
     assert [facts(t) for t in ours] == [facts(t) for t in theirs]
 
 
+@pytest.mark.parametrize(("many_ids", "most_ids"), [(100, 5000), (1, 5000), (1, 1)])
+def test_a_loops_own_trials_are_left_out_however_many_they_are(
+    store: Store, study: StudyRow, monkeypatch: pytest.MonkeyPatch, many_ids: int, most_ids: int
+) -> None:
+    for score in range(6):
+        distributions = {"width": RANGES["width"][0]}
+        trial = create_trial(value=score, params={"width": 3}, distributions=distributions)
+        store.optuna.create_new_trial(study.study_id, trial)
+    every = store.optuna._get_trials(study.study_id, None, set(), -1)
+    ids = [trial._trial_id for trial in every]
+    monkeypatch.setattr(frozen_trials, "_MANY_IDS", many_ids)
+    monkeypatch.setattr(frozen_trials, "_MOST_IDS", most_ids)
+    chosen = frozen_trials.Chosen(study.study_id, ids[2], {ids[0], ids[1]}, but_not=ids[1:4])
+    read = store.optuna.read_trials(chosen)
+    assert [facts(trial) for trial in read] == [facts(every[i]) for i in (0, 4, 5)]
+    all_own = frozen_trials.Chosen(study.study_id, ids[2], but_not=ids[3:])
+    assert store.optuna.read_trials(all_own) == []
+
+
 _names = iter(range(10**9))
 
 

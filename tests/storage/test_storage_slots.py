@@ -96,6 +96,20 @@ def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lease: Lease
     assert third.number == 3
 
 
+def test_a_lost_claim_is_found_beside_a_slot_that_another_loop_took(
+    store: Store, lease: Lease
+) -> None:
+    slots.ensure_slots(store, lease, 3)
+    taken, lost = claimed(store, lease), claimed(store, lease)
+    heir = leases.open_lease(store, lease)
+    with store.writing() as connection:
+        connection.execute(
+            sa.update(rows).where(rows.c.number == taken.number).values(loop_id=heir.loop_id)
+        )
+    # The loop holds as many slots as it knows, but another one.
+    assert slots.claim(store, lease, 99, own_slots=frozenset([taken.number])) == lost
+
+
 def test_what_was_put_back_comes_first_to_its_own_slot(store: Store, lease: Lease) -> None:
     slots.ensure_slots(store, lease, 3)
     _, slot = begun(store, lease), begun(store, lease)

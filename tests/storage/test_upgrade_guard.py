@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from postgres_server import Postgres
 from toy_study import Bench
 
-from tuner.errors import StorageUnavailable
+from tuner.errors import StorageError, StorageUnavailable
 from tuner.runner import RunStatus, Silent
 from tuner.storage import Store, daemon_rows, leases, look_into, open_store, upgrade_database
 from tuner.storage.schema import HEAD, VERSION_TABLE
@@ -60,6 +60,10 @@ def test_a_role_that_may_only_read_reads_and_is_refused_in_one_line(
         f"is read-only here: the user {reader} may not write its tables; commands that only read "
         "(list, show, export) work"
     )
+    store = open_store(its_url, may_only_read=True)  # as the page does
+    with pytest.raises(StorageError, match="this database user may only read"):
+        daemon_rows.register(store, 1)
+    store.close()
     execute(url, f"GRANT pg_write_all_data TO {reader}")
     open_store(its_url).close()
     execute(url, f"DROP ROLE {reader}")

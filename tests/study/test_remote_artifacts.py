@@ -12,6 +12,7 @@ import pytest
 from s3_server import BUCKET, S3Server, surroundings
 
 from tuner.errors import ArtifactError, ArtifactsUnavailable, UsageError
+from tuner.functions.trial_files import OwnFiles
 from tuner.settings import load_settings
 from tuner.study import artifacts as artifacts_module
 from tuner.study.artifacts import Artifact, Artifacts, artifacts_at, open_artifacts, patiently
@@ -123,13 +124,33 @@ def test_an_upload_that_was_killed_is_not_seen(artifacts: RemoteArtifacts) -> No
     assert [file.name for file in artifacts.files("**/*")] == [NAME]
 
 
+def test_a_function_finds_its_folder_on_another_machine(
+    artifacts: RemoteArtifacts, tmp_path: Path
+) -> None:
+    clock = [0.0]
+    first = OwnFiles(Checkpoints(artifacts, 1, every_s=4.0), clock=lambda: clock[0])
+    (first.directory() / "weights").write_text("epoch 1")
+    (first.directory() / "out").symlink_to("/etc/passwd")
+    first.remember(1, 0.5)
+    clock[0] = 5.0
+    first.remember(2, 0.6)  # long enough after the start: all is kept
+    first.remember(3, 0.7)
+    (first.directory() / "weights").write_text("epoch 3")  # the machine is lost
+    with surroundings({"HOME": str(tmp_path / "another machine")}):
+        second = OwnFiles(Checkpoints(artifacts, 2))
+        assert [file.name for file in second.directory().iterdir()] == ["weights"]
+        assert (second.directory() / "weights").read_text() == "epoch 1"
+        assert second.reports(before=9) == [(1, 0.5), (2, 0.6)]
+        first.close()
+        second.close()
+
+
 CALLS: dict[str, Any] = {
     "put": lambda store: store.put(NAME, b""),
     "get": lambda store: store.get(Artifact(NAME)),
     "exists": lambda store: store.exists(NAME),
     "copy": lambda store: store.copy(NAME, "other"),
     "names": lambda store: store.names("*"),
-    "folder": lambda store: store.folder("directory"),
 }
 
 
@@ -201,7 +222,7 @@ def test_a_machine_without_credentials_is_told_so(
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"gs:// needs a package.*pip install 'gcsfs'"):
+    with pytest.raises(ArtifactsUnavailable, match=r"gs:// needs a package.*pip install 'gcsfs'"):
         artifacts_at("gs://bucket").exists("x")
 
 

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tuner.study import remote_artifacts
@@ -65,7 +65,8 @@ class S3Server:
     def _create_bucket(self) -> None:
         import s3fs
 
-        with surroundings(self.environment):
+        # Servers of one process share what is stored.
+        with surroundings(self.environment), suppress(FileExistsError):
             s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
 
 

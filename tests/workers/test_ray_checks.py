@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.study.artifacts import FolderArtifacts
-from tuner.workers.ray_checks import Expected, Node, describe_differences, own_versions
+from tuner.workers.ray_address import RayAddress
+from tuner.workers.ray_checks import ClusterNode, Expected, describe_differences, own_versions
+from tuner.workers.ray_cluster import why_not_connected
 
 HERE = {"python": "3.11.7", "tuner": "0.1.0", "numpy": "2.4.1"}
 
@@ -25,7 +27,7 @@ def test_other_versions() -> None:
 
 
 def test_room() -> None:
-    node = Node("6c41", "host", "10.0.0.2", {"CPU": 4.0, "GPU": 1.0})
+    node = ClusterNode("6c41", "host", "10.0.0.2", {"CPU": 4.0, "GPU": 1.0})
     assert node.has_room(4.0, 0.25)
     assert not node.has_room(5.0, 0.0)
     assert not replace(node, room={"CPU": 4.0}).has_room(1.0, 0.25)
@@ -45,3 +47,18 @@ def test_storage_that_is_shared_and_that_is_not(tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()  # nothing is made where nothing is shared
     other = replace(expected, versions={"numpy": "0.1"})
     assert other.problem_here() == f"numpy {own_versions()['numpy']} there, 0.1 here"
+
+
+def test_a_cluster_with_another_ray_is_said_in_one_line() -> None:
+    ours = own_versions()
+    error = RuntimeError(
+        "Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1\n"
+        f"This process on Ray Client was started with:\n    Ray: {ours['ray']}\n"
+        f"    Python: {ours['python']}\n"
+    )
+    assert why_not_connected(RayAddress("ray://head:10001", "head:10001"), error) == (
+        "the cluster at ray://head:10001 has other versions: "
+        f"python 3.9.1 there, {ours['python']} here; ray 2.1.0 there, {ours['ray']} here"
+    )
+    other = why_not_connected(RayAddress("local"), ValueError("no\n   room"))
+    assert other == "Ray cannot start here: no room"

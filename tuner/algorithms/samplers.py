@@ -104,6 +104,7 @@ class BoundedTPESampler(TPESampler):
 
     _in_view: "InView | None" = None
     _view: "_View | None" = None
+    _known_params: dict[int, tuple[FrozenTrial, int, dict[str, Any]]] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -130,6 +131,22 @@ class BoundedTPESampler(TPESampler):
     ) -> Any:
         seen = self._seen(study, trial)
         return super().sample_independent(seen, trial, param_name, param_distribution)
+
+    def _get_params(self, trial: FrozenTrial, study: optuna.Study) -> dict[str, Any]:
+        """A running trial's params, those included that are proposed and not asked for yet. Optuna
+        decodes them from JSON for each proposal, up to three times."""
+        if trial.state.is_finished():
+            return trial.params
+        known = self._known_params = self._known_params or {}
+        before = known.get(trial.number)
+        count = len(trial._params) + len(trial._system_attrs)
+        if before is not None and before[0] is trial and before[1] == count:
+            return before[2]
+        if len(known) > LARGE:  # mostly of trials that have ended
+            known.clear()
+        params = super()._get_params(trial, study)
+        known[trial.number] = trial, count, params
+        return params
 
     def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         if study._is_multi_objective():

@@ -42,6 +42,33 @@ def optimize(
         ),
     ] = None,
     workers: Workers = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            help="Where to train: ray://HOST:10001 for a Ray cluster, HOST:6379 from one of its "
+            "machines, or ray for the cluster of RAY_ADDRESS, else one that runs on this machine, "
+            "else one that ends with the command.",
+            metavar="CLUSTER",
+            show_default="this machine",
+        ),
+    ] = None,
+    trial_cpus: Annotated[
+        float | None,
+        typer.Option(
+            help="With --on: the CPUs that each worker process takes of its machine.",
+            metavar="N",
+            show_default="1",
+        ),
+    ] = None,
+    trial_gpus: Annotated[
+        float | None,
+        typer.Option(
+            help="With --on: the part of a GPU that each worker process takes, such as 1 or 0.25.",
+            metavar="N",
+            show_default="0",
+        ),
+    ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(
@@ -136,33 +163,6 @@ def optimize(
     ] = 1,
     population: Annotated[
         int | None, typer.Option(hidden=True, help="Old name of --lanes.")
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on",
-            help="Where to train: ray://HOST:10001 for a Ray cluster, HOST:6379 from one of its "
-            "machines, or ray for the cluster of RAY_ADDRESS, else one that runs on this machine, "
-            "else one that ends with the command.",
-            metavar="CLUSTER",
-            show_default="this machine",
-        ),
-    ] = None,
-    trial_cpus: Annotated[
-        float | None,
-        typer.Option(
-            help="With --on: the CPUs that each worker process takes of its machine.",
-            metavar="N",
-            show_default="1",
-        ),
-    ] = None,
-    trial_gpus: Annotated[
-        float | None,
-        typer.Option(
-            help="With --on: the part of a GPU that each worker process takes, such as 1 or 0.25.",
-            metavar="N",
-            show_default="0",
-        ),
     ] = None,
     trust_code: TrustCode = None,
     notify: Notify = None,

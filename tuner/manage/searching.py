@@ -155,21 +155,13 @@ def search_study(
         try:
             check_code(study.spec, settings, wanted.data)
             with wanted.cluster.opened(settings, stage, tell) as back_end:
-                total = slots_wanted(store, study, wanted.trials, wanted.more)
-                stage(f"study {study.name}: {total} trials")
-                options = replace(
-                    options,
-                    back_end=back_end,
-                    limits=replace(options.limits, trials=total),
-                    # A new total of the study holds for this search too, unless it wants a part.
-                    follows_total=total >= total_slots(store, study),
-                    tracking=options.tracking and may_track(store, tell),
-                )
                 return optimize(
                     settings,
                     store,
                     study,
-                    options,
+                    replace(
+                        _of_study(options, store, study, wanted, stage, tell), back_end=back_end
+                    ),
                     watcher,
                     stage,
                     owns_process=owns_process,
@@ -178,6 +170,26 @@ def search_study(
         except TunerError as error:
             announce_failure(announcer, study, f"stopped: {error}")
             raise
+
+
+def _of_study(
+    options: SearchOptions,
+    store: Store,
+    study: StudyRow,
+    wanted: SearchWanted,
+    stage: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> SearchOptions:
+    """The options with what the study decides. It gets the trial slots that are wanted."""
+    total = slots_wanted(store, study, wanted.trials, wanted.more)
+    stage(f"study {study.name}: {total} trials")
+    return replace(
+        options,
+        limits=replace(options.limits, trials=total),
+        # A new total of the study holds for this search too, unless it wants a part.
+        follows_total=total >= total_slots(store, study),
+        tracking=options.tracking and may_track(store, tell),
+    )
 
 
 def describe_failure(study: StudyRow, outcome: Outcome) -> str:

@@ -40,8 +40,8 @@ from tuner.workers import Workers
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
-# To begin trials for a thousand workers takes half a minute: what workers say is heard in between.
-_FILL_S = 0.5
+# To begin a thousand trials takes half a minute: what workers say is heard after so many.
+_MOST_BEGUN = 32
 # So many reports at most are stored in one transaction: the first of them waits for the last.
 _MOST_TOGETHER = 16
 # How long a loop that stops waits for the running epochs to end, so that their trials go on after
@@ -153,37 +153,41 @@ class Loop:
     # Giving trials to workers
 
     def _fill_workers(self) -> bool:
-        """Give trials to free workers, for about half a second; whether there are more to give."""
-        until = time.monotonic() + _FILL_S
-        while not self._stopping.no_more and len(self._running) < self._orders.may_train():
-            if time.monotonic() >= until:
-                return True
+        """Give trials to free workers, but not to many at once; whether there may be more to
+        give."""
+        for _ in range(_MOST_BEGUN):
+            if self._stopping.no_more or len(self._running) >= self._orders.may_train():
+                return False
             free = self._assignments.free()
-            if not free:
-                break
-            in_idle_process = [worker for worker in free if not self._assignments.beside(worker)]
-            running_slots = frozenset(running.slot.number for running in self._running.values())
-            try:
-                running = self._writer.begin(
-                    free[0],
-                    self._status.total,
-                    running_slots,
-                    may_be_alone=bool(in_idle_process),
-                    place=self._workers.place(free[0]),
-                )
-                if running is None:
-                    break
-                # From here on it is put back, whatever goes wrong.
-                self._running[free[0]] = running
-                self._put_back_slots.discard(running.slot.number)
-                self._keeper.hear()
-                is_alone = running.slot.alone and bool(in_idle_process)
-                self._submit(running, free[0], in_idle_process if is_alone else free)
-            except SlotLost:  # this loop was held up for longer than its lease
-                if (lost := self._running.pop(free[0], None)) is not None:
-                    self._writer.let_go(lost)
-                break
-        return False
+            if not free or not self._begin_trial(free):
+                return False
+        return True
+
+    def _begin_trial(self, free: list[int]) -> bool:
+        """Give a trial to one of these workers; whether there was one to begin."""
+        in_idle_process = [worker for worker in free if not self._assignments.beside(worker)]
+        running_slots = frozenset(running.slot.number for running in self._running.values())
+        try:
+            running = self._writer.begin(
+                free[0],
+                self._status.total,
+                running_slots,
+                may_be_alone=bool(in_idle_process),
+                place=self._workers.place(free[0]),
+            )
+            if running is None:
+                return False
+            # From here on it is put back, whatever goes wrong.
+            self._running[free[0]] = running
+            self._put_back_slots.discard(running.slot.number)
+            self._keeper.hear()
+            is_alone = running.slot.alone and bool(in_idle_process)
+            self._submit(running, free[0], in_idle_process if is_alone else free)
+        except SlotLost:  # this loop was held up for longer than its lease
+            if (lost := self._running.pop(free[0], None)) is not None:
+                self._writer.let_go(lost)
+            return False
+        return True
 
     def _submit(self, running: RunningTrial, begun_for: int, free: list[int]) -> None:
         """Give the trial to one of the free workers, best to one that has its program. The key is

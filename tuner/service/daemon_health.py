@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from tuner.errors import UsageError
 from tuner.service.daemon import DaemonStatus
+from tuner.storage.identity import process_identity, runs_here
 from tuner.system.addresses import is_address, is_loopback, split_host
 from tuner.system.temporary_folders import written_whole
 from tuner.values import in_utc
@@ -45,7 +47,8 @@ def is_alive(status: DaemonStatus, clock: float) -> bool:
 def describe_health(status: DaemonStatus) -> dict[str, Any]:
     """The status as JSON holds it, with times in UTC."""
     times = {name: in_utc(getattr(status, name)) for name in ("started_at", "ticked_at")}
-    return {"healthy": is_well(status, time.time()), **asdict(status), **times}
+    process = process_identity()
+    return {"healthy": is_well(status, time.time()), **asdict(status), **times, "process": process}
 
 
 class HealthFile:
@@ -59,7 +62,13 @@ class HealthFile:
         self._is_failing = False
 
     def start(self) -> None:
-        """Raises UsageError where the file cannot be written."""
+        """Raises UsageError where the file cannot be written, or another worker writes it."""
+        owner = _process_of(self._file)
+        if owner != process_identity() and runs_here(owner):
+            raise UsageError(
+                f"--health-file {self._file} is written by another worker of this machine: give "
+                "each worker a file of its own"
+            )
         try:
             self._write()
         except OSError as error:
@@ -85,6 +94,13 @@ class HealthFile:
         self._closed.set()
         self._thread.join(_WRITE_EVERY_S)
         self._file.unlink(missing_ok=True)
+
+
+def _process_of(file: Path) -> str:
+    """The identity of the process that wrote a health file; "" where there is none."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads(file.read_text()).get("process"))
+    return ""
 
 
 class HealthServer:

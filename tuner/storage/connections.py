@@ -41,6 +41,8 @@ _PASSING_CODES = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
 )
+# PostgreSQL's for a user without the right to write, and for a session or server that only reads.
+_NO_RIGHTS = ("42501", "25006")
 # A server that refuses a connection for good says FATAL; these of its reasons pass.
 _PASSING_REFUSALS = ("shutting down", "starting up", "recovery", "too many", "slots are reserved")
 
@@ -307,7 +309,8 @@ def one_line(error: Exception) -> str:
     """The first line of the database's own message."""
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
-    return lines[0].strip()
+    may_only_read = getattr(cause, "sqlstate", None) in _NO_RIGHTS
+    return lines[0].strip() + (": this database user may only read" if may_only_read else "")
 
 
 @contextmanager

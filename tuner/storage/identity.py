@@ -92,6 +92,17 @@ def is_process_dead(process: str | None) -> bool:
         return False
 
 
+def runs_here(process: str) -> bool:
+    """Whether the process of that identity runs on this machine. False for a damaged identity."""
+    try:
+        content = json_object(process)
+        started = content["started"]
+        is_local = content["machine"] == machine_run()
+        return bool(is_local and started is not None and _started_at(content["pid"]) == started)
+    except MISREAD:
+        return False
+
+
 def _started_at(pid: int) -> str | None:
     """When a process began, in the kernel's own ticks; None for one that is gone."""
     try:

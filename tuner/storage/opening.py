@@ -53,15 +53,16 @@ def look_into(url: str) -> ReadOnlyStore | None:
         return store
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, may_only_read: bool = False) -> Store:
     """Open a database for work; it is created if there is none. An older SQLite file is backed up
-    and upgraded. Raises StorageUnavailable."""
+    and upgraded. `may_only_read`: on a server also as a user without the right to write, whose
+    writes fail. Raises StorageUnavailable."""
     store = Store(connections.parse_url(url))
     is_file = store.url.get_backend_name() == "sqlite"
     if is_file:
         _check_writable(store)
     with _closed_on_error(store):
-        schemas = _check_schemas(store) if exists(url) else None
+        schemas = _check_schemas(store, needs_rights=not may_only_read) if exists(url) else None
         if schemas is not None and schemas.is_older and not is_file:
             raise StorageUnavailable(_needs_upgrade(store, schemas))
         if schemas is None or not schemas.ready:
@@ -113,10 +114,13 @@ def _closed_on_error(store: Store) -> Iterator[None]:
         raise
 
 
-def _check_schemas(store: Store, optuna_may_be_older: bool = False) -> Schemas:
+def _check_schemas(
+    store: Store, optuna_may_be_older: bool = False, needs_rights: bool = True
+) -> Schemas:
     with contextlib.closing(ReadOnlyStore(store.url)) as read_only:
         schemas = _known_schemas(read_only, optuna_may_be_older)
-        if schemas.ours is not None and store.url.get_backend_name() != "sqlite":
+        is_server = store.url.get_backend_name() != "sqlite"
+        if needs_rights and is_server and schemas.ours is not None:
             read_only.read(_check_rights, store.shown)
         return schemas
 

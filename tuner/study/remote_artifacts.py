@@ -23,7 +23,6 @@ from tuner.errors import (
     ArtifactError,
     ArtifactsUnavailable,
     TunerError,
-    UsageError,
     first_line,
 )
 from tuner.study import download_cache
@@ -224,8 +223,8 @@ def _open_client(scheme: str, process: int) -> Any:
             kind.protocol, skip_instance_cache=True, use_listings_cache=False, **kind.options
         )
     except ImportError as error:
-        raise UsageError(
-            f"{scheme}:// needs a package that is not installed: pip install '{kind.package}'"
+        raise ArtifactsUnavailable(
+            f"{scheme}:// needs a package that is not installed here: pip install '{kind.package}'"
         ) from error
 
 

@@ -1,14 +1,26 @@
 """The folder of a function that trains by itself, where the store is on other machines."""
 
 import contextlib
+import logging
 import tarfile
 from pathlib import Path
 
-from tuner.study.artifacts import Artifact, Artifacts
+from tuner.errors import ArtifactsUnavailable
+from tuner.study.artifacts import Artifact, Artifacts, patiently
 from tuner.system.temporary_folders import OwnFolder
 
 _ARCHIVE = "content.tar"
 _CONTENT = "content"
+log = logging.getLogger(__name__)
+
+
+def _safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """What may be unpacked: nothing that leads out of the folder, such as a link to elsewhere."""
+    try:
+        return tarfile.data_filter(member, path)
+    except tarfile.FilterError as error:
+        log.warning("the trial's folder lacks %s (%s)", member.name, error)
+        return None
 
 
 class RemoteFolder:
@@ -20,10 +32,16 @@ class RemoteFolder:
         self._temporary = OwnFolder("tuner-folder-")
         self.path = Path(self._temporary.name) / _CONTENT
         self.path.mkdir()
-        if artifacts.exists(_ARCHIVE):
-            with tarfile.open(artifacts.get(Artifact(_ARCHIVE))) as archive:
-                archive.extractall(self.path, filter="data")
+        try:
+            patiently(self._restore)
+        except ArtifactsUnavailable as error:
+            log.warning("the trial's folder begins empty: what was kept is not read (%s)", error)
         self._stored = self._state()
+
+    def _restore(self) -> None:
+        if self._artifacts.exists(_ARCHIVE):
+            with tarfile.open(self._artifacts.get(Artifact(_ARCHIVE))) as archive:
+                archive.extractall(self.path, filter=_safe)
 
     def keep(self) -> None:
         """Store what has changed. Raises OSError."""

@@ -63,7 +63,7 @@ def serve_dashboard(socket: str) -> None:
     from tuner.storage.studies import name_objectives
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    store = open_store(load_settings().storage)
+    store = open_store(load_settings().storage, may_only_read=True)
     # Closing moves SQLite's -wal into the file.
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(store):
         name_objectives(store)

@@ -61,7 +61,7 @@ class Site:
         """The database; None until there is one. Raises StorageUnavailable."""
         with self._lock:
             if self._store is None and exists(self.setup.settings.storage):
-                store = open_store(self.setup.settings.storage)
+                store = open_store(self.setup.settings.storage, may_only_read=True)
                 store.retry_policy.set(_RETRY_S, lambda: False)
                 settle_residence(store, tell=log.warning, ask=lambda store, where: None)
                 self._store = store

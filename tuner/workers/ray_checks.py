@@ -28,7 +28,7 @@ _CANNOT_REACH = (
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A node of the cluster. `room`: of all its CPUs and GPUs, whoever uses them."""
 
     id: str
@@ -93,7 +93,7 @@ def checked_nodes(
     nodes = nodes_with_room(trial_cpus, trial_gpus)
     folder = f"ray-check-{uuid.uuid4().hex}"
     try:
-        written = artifacts.put(f"{folder}/search", _CONTENT) if artifacts is not None else None
+        written = None if artifacts is None else _write(artifacts, f"{folder}/search")
         expected = Expected(own_versions(), artifacts, written)
         problems = _node_problems(nodes, expected, folder)
         if problems:
@@ -104,7 +104,16 @@ def checked_nodes(
             artifacts.sweep(folder)
 
 
-def _node_problems(nodes: Sequence[Node], expected: Expected, folder: str) -> list[str]:
+def _write(artifacts: Artifacts, name: str) -> Artifact:
+    """Raises WorkerError."""
+    try:
+        return artifacts.put(name, _CONTENT)
+    except (OSError, ArtifactError) as error:
+        reason = first_line(error)
+        raise WorkerError(f"this machine cannot write to {artifacts}: {reason}") from error
+
+
+def _node_problems(nodes: Sequence[ClusterNode], expected: Expected, folder: str) -> list[str]:
     """What is wrong with the nodes that may not train, a line each. All are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -179,12 +188,12 @@ def _make_question() -> Callable[..., Any]:
     return answer
 
 
-def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[Node]:
+def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[ClusterNode]:
     """Those whose CPUs and GPUs are enough for a worker. Raises WorkerError without one."""
     import ray
 
     nodes = [
-        Node(each["NodeID"], each["NodeManagerHostname"], each["NodeManagerAddress"], room)
+        ClusterNode(each["NodeID"], each["NodeManagerHostname"], each["NodeManagerAddress"], room)
         for each in ray.nodes()
         if each["Alive"] and (room := each["Resources"])
     ]

@@ -152,7 +152,7 @@ def _init(address: RayAddress) -> Any:
         with _signals_kept():
             ray.init(address=address.text, **options)
     except Exception as error:
-        raise WorkerError(_why_not_connected(address, error)) from error
+        raise WorkerError(why_not_connected(address, error)) from error
     return ray
 
 
@@ -168,7 +168,8 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _why_not_connected(address: RayAddress, error: Exception) -> str:
+def why_not_connected(address: RayAddress, error: Exception) -> str:
+    """One line, also of what Ray says in many."""
     text = without_secrets(str(error))
     versions = [(name.lower(), version) for name, version in _VERSION_LINE.findall(text)]
     theirs = dict(reversed(versions))  # of two, the first is the cluster's
