@@ -237,7 +237,8 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     bench.create(SLOWLY | {"epochs": 250, "patience": 250})
     loop = bench.start(1, asked=OFTEN)
     wait_until(lambda: is_training(bench, 1), SOON_S)
-    assert (trainers := ray_nodes.trainers())
+    trainers = ray_nodes.trainers()
+    assert trainers
     ray_nodes.stop_head()
     said = finish(loop, 60)
     assert loop.returncode == 1, said
