@@ -237,18 +237,17 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     bench.create(SLOWLY | {"epochs": 250, "patience": 250})
     loop = bench.start(1, asked=OFTEN)
     wait_until(lambda: is_training(bench, 1), SOON_S)
-    actors, trainers = ray_nodes.actors(), ray_nodes.trainers()
-    assert actors and trainers
+    trainers = ray_nodes.trainers()
+    assert trainers
     ray_nodes.stop_head()
     said = finish(loop, 60)
     assert loop.returncode == 1, said
     assert last_line(said).startswith("Error: "), said
     assert "Traceback" not in said
     assert victims.running(bench) == 0
-    wait_until(lambda: victims.gone(trainers), 10)
+    if not client:  # which reaches its actors through the head alone
+        wait_until(lambda: victims.gone(trainers), 10)
     said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said
     check(bench, 1, "the head of a Ray cluster killed", 1)
     assert repeated(bench) == []
-    # Ray ends the rest of its processes after a while without a head.
-    wait_until(lambda: victims.gone(actors), SOON_S)

@@ -15,6 +15,7 @@ one, so the loop can always send an order.
 
 import math
 import multiprocessing
+import os
 import socket
 import threading
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
+# Time for the last answer to be sent.
+_LEAVE_S = 0.5
 
 
 class Open(NamedTuple):
@@ -172,14 +175,18 @@ class RayActor:
                 self._problem = f"{error} (on {self._place.host}; its log there: {self._log})"
             return self._heard(call)
 
-    def close(self) -> None:
-        """End the process, and remove what the search has on this node."""
+    def close(self, ends_actor: bool = False) -> None:
+        """End the process, and remove what the search has on this node. `ends_actor`: this process
+        ends too, with its fork server, soon after the answer: a cluster without its head would
+        leave it for a minute."""
         self._wake(math.inf)
         with self._turn:
             if self._workers is not None:
                 self._workers.close()
             self._workers = None
             self._folder.leave()
+        if ends_actor:
+            threading.Timer(_LEAVE_S, os._exit, (0,)).start()
 
     def _wake(self, number: float) -> None:
         """End the waits of earlier calls."""

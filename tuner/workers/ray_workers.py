@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -360,11 +360,13 @@ def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
     import ray
 
     def end() -> None:
-        with contextlib.suppress(Exception):
-            begun = [remote.actor for remote in remotes if remote.state.begun]
-            closing = [actor.close.remote() for actor in begun]
-            if closing:
-                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
+        closing: list[Future[None]] = []
+        for remote in remotes:
+            if remote.state.begun:
+                with contextlib.suppress(Exception):
+                    closing.append(remote.actor.close.remote(True).future())
+        # Not by ray.wait: it asks the head's raylet, and actors can be reached without a head.
+        wait(closing, timeout=_CLOSE_S)
         for remote in remotes:
             with contextlib.suppress(Exception):
                 ray.kill(remote.actor)
