@@ -131,9 +131,13 @@ class RayNodes:
         workers = [child for raylet in raylets for child in raylet.children()]
         return [worker for worker in workers if "RayActor" in worker.cmdline()[0]]
 
+    def servers(self) -> list[psutil.Process]:
+        """What actors have started, such as fork servers."""
+        return [child for actor in self.actors() for child in actor.children()]
+
     def trainers(self) -> list[psutil.Process]:
-        """The processes that actors have started: fork servers, and those that train."""
-        return [child for actor in self.actors() for child in actor.children(recursive=True)]
+        """The processes that train, which the fork servers have forked."""
+        return [child for server in self.servers() for child in server.children()]
 
     def restore(self) -> None:
         """Have a head and `NODES` living nodes."""
