@@ -1,13 +1,18 @@
 """What must be so on a node, without a cluster."""
 
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from tuner.errors import WorkerError
 from tuner.study.artifacts import FolderArtifacts
 from tuner.workers.ray_address import RayAddress
 from tuner.workers.ray_checks import ClusterNode, Expected, describe_differences, own_versions
-from tuner.workers.ray_cluster import why_not_connected
+from tuner.workers.ray_cluster import connect, why_not_connected
 
 HERE = {"python": "3.11.7", "tuner": "0.1.0", "numpy": "2.4.1"}
 
@@ -62,3 +67,21 @@ def test_a_cluster_with_another_ray_is_said_in_one_line() -> None:
     )
     other = why_not_connected(RayAddress("local"), ValueError("no\n   room"))
     assert other == "Ray cannot start here: no room"
+
+
+def test_a_server_of_ray_client_that_did_not_start_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = ["Starting Ray client server failed. See ray_client_server_23000.err"]
+
+    def init(**options: object) -> str:
+        if said:
+            raise ConnectionAbortedError(said.pop())
+        return "connected"
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    address = RayAddress("ray://head:10001", "head:10001")
+    assert connect(address) == "connected"
+    said += ["another failure"]
+    with pytest.raises(WorkerError, match="no connection to ray://head:10001: another failure"):
+        connect(address)
