@@ -79,7 +79,9 @@ def test_a_server_of_ray_client_that_did_not_start_is_asked_again(
             raise ConnectionAbortedError(said.pop())
         return "connected"
 
+    utils = SimpleNamespace(get_entrypoint_name=lambda: "a command line")
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, "ray._private", SimpleNamespace(utils=utils))
     address = RayAddress("ray://head:10001", "head:10001")
     assert connect(address) == "connected"
     said += ["another failure"]

@@ -162,7 +162,7 @@ def connect(address: RayAddress) -> Any:
     if not address.server:  # nobody else reaches it
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        with _signals_kept():
+        with _signals_kept(), _command_line_kept():
             return _init_patiently(address, options)
     except Exception as error:
         raise WorkerError(why_not_connected(address, error)) from error
@@ -181,6 +181,20 @@ def _init_patiently(address: RayAddress, options: Mapping[str, Any]) -> Any:
             raise
     logger.warning("the server of Ray Client did not start, and is asked again")
     return ray.init(address=address.text, **options)
+
+
+@contextmanager
+def _command_line_kept() -> Iterator[None]:
+    """Ray shows a job's command line to all of the cluster; it may name an address for notices,
+    which is a secret."""
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "tuner"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 @contextmanager
