@@ -174,6 +174,7 @@ def _init_patiently(address: RayAddress, options: Mapping[str, Any]) -> Any:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # its import sets it
+    _read_login_again()
     try:
         return ray.init(address=address.text, **options)
     except ConnectionAbortedError as error:
@@ -181,6 +182,15 @@ def _init_patiently(address: RayAddress, options: Mapping[str, Any]) -> Any:
             raise
     logger.warning("the server of Ray Client did not start, and is asked again")
     return ray.init(address=address.text, **options)
+
+
+def _read_login_again() -> None:
+    """Ray reads once whether there is a token, and which: perhaps as the user's own code imported
+    it, or for another cluster."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager
