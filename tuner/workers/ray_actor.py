@@ -33,8 +33,9 @@ from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
-# Time for the last answer to be sent.
-_LEAVE_S = 0.5
+# Time for the loop to end it by Ray, once it has the last answer: Ray tells the user of a process
+# that ends by itself.
+_LEAVE_S = 3.0
 
 
 class Open(NamedTuple):

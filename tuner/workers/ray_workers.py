@@ -370,10 +370,10 @@ class RayWorkers:
 
     def close(self) -> None:
         self._watch.end()
-        self._quiet.end()
         remotes, self._remotes = self._remotes, []
         self._data = None
         _end(remotes, within_s=_CLOSE_S)
+        self._quiet.end()
 
 
 def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
