@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.study.artifacts import FolderArtifacts
-from tuner.workers.ray_address import RayAddress
-from tuner.workers.ray_checks import ClusterNode, Expected, describe_differences, own_versions
-from tuner.workers.ray_cluster import why_not_connected
+from tuner.workers.ray.cluster_address import RayAddress
+from tuner.workers.ray.cluster_connection import why_not_connected
+from tuner.workers.ray.node_checks import ClusterNode, Expected, describe_differences, own_versions
 
 HERE = {"python": "3.11.7", "tuner": "0.1.0", "numpy": "2.4.1"}
 

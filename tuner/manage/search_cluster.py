@@ -11,7 +11,7 @@ from tuner.settings import Settings
 from tuner.study.artifacts import open_artifacts
 from tuner.values import shown
 from tuner.workers import BackEnd, back_end
-from tuner.workers.ray_address import check_address
+from tuner.workers.ray.cluster_address import check_address
 
 _MOST_CPUS = 1024.0
 _DEFAULT_CPUS = 1.0
@@ -57,7 +57,7 @@ class ClusterWanted:
         if self.on is None:
             yield back_end()
             return
-        from tuner.workers.ray_cluster import open_cluster
+        from tuner.workers.ray.cluster_connection import open_cluster
 
         with open_cluster(
             self.on,

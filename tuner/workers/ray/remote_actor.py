@@ -1,6 +1,6 @@
 """An actor of a Ray cluster as the loop knows it: what it was told, and what it has said.
 
-The protocol is described in ray_actor.py, which has its other end.
+The protocol is described in node_actor.py, which has its other end.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.study.messages import Checkpointed, Failed, Lost, Message, Reply, Saved, TrialRequest
 from tuner.workers.base import Place
-from tuner.workers.ray_actor import (
+from tuner.workers.ray.node_actor import (
     ActorCall,
     Answer,
     Heard,
@@ -27,7 +27,7 @@ _STARTING = State(begun=True)
 
 
 @dataclass
-class Remote:
+class RemoteActor:
     """`number`: of its process. `actor`: Ray's handle. `state`: what it said last. `place`: where
     it runs, None until it does. `busy`: the lanes whose trial has not ended. `waiting`: the number
     of the latest call, until that has been answered."""

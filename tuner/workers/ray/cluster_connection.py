@@ -1,7 +1,7 @@
 """The Ray cluster of a search: connected, checked, and left as it was.
 
 `open_cluster` is all that others call. Every check is done before the search changes anything: the
-address and its token (ray_address.py), then the nodes (ray_checks.py).
+address and its token (cluster_address.py), then the nodes (node_checks.py).
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin, ray_environment, ray_login
 from tuner.study.artifacts import Artifacts
 from tuner.system.secret_masking import without_secrets
-from tuner.workers.ray_address import RayAddress, check_cluster, find_address
-from tuner.workers.ray_checks import checked_nodes, describe_differences, own_versions
-from tuner.workers.ray_workers import RayBackEnd
+from tuner.workers.ray.cluster_address import RayAddress, check_cluster, find_address
+from tuner.workers.ray.node_checks import checked_nodes, describe_differences, own_versions
+from tuner.workers.ray.ray_workers import RayBackEnd
 
 __all__ = ["open_cluster"]
 
@@ -41,7 +41,7 @@ def open_cluster(
     tell: Callable[[str], None] = lambda line: None,
     warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[RayBackEnd]:
-    """The cluster that `on` names (see ray_address.py), while the context lasts. `trial_cpus`,
+    """The cluster that `on` names (see cluster_address.py), while the context lasts. `trial_cpus`,
     `trial_gpus`: what a worker process takes of its node. `artifacts`: what every node must reach;
     None for nothing. `tell` gets lines on what happens, `warn` what the user should know. A cluster
     that Ray started for this search ends with it. Raises UsageError and WorkerError, in one line

@@ -1,7 +1,7 @@
 """Workers on a Ray cluster: an actor for each worker process, wherever the cluster has room.
 
 The back end is an object, since it needs to know what a process takes. Ray must be connected
-before (ray_cluster.py). What runs in an actor: ray_actor.py.
+before (cluster_connection.py). What runs in an actor: node_actor.py.
 
 An answer of an actor comes to a thread of Ray's, which puts it into a queue; so a loop's `wait`
 takes the same time with two actors and with a thousand. Ray starts nothing again: attempts are
@@ -26,12 +26,18 @@ from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
 from tuner.system.quantities import format_bytes
 from tuner.values import format_place
 from tuner.workers.base import EntryPoint, Place
-from tuner.workers.ray_actor import Heard, Open, RayActor
-from tuner.workers.ray_checks import Expected
-from tuner.workers.ray_data import SentData, send_folder
-from tuner.workers.ray_losses import is_nodes_fault, why_lost, why_no_cluster, why_not_begun
-from tuner.workers.ray_remote import Remote
-from tuner.workers.ray_watch import NodeWatch, RayQuiet
+from tuner.workers.ray.cluster_watch import (
+    NodeWatch,
+    RayQuiet,
+    is_nodes_fault,
+    why_lost,
+    why_no_cluster,
+    why_not_begun,
+)
+from tuner.workers.ray.node_actor import Heard, Open, RayActor
+from tuner.workers.ray.node_checks import Expected
+from tuner.workers.ray.node_data import SentData, send_folder
+from tuner.workers.ray.remote_actor import RemoteActor
 
 logger = logging.getLogger(__name__)
 # So many actors in a row that end before their session is open are no accident.
@@ -130,7 +136,7 @@ class RayWorkers:
         self._name = uuid.uuid4().hex[:16]
         self._data: SentData | None = None
         self._is_started, self._failed_starts = False, 0
-        self._heard: queue.SimpleQueue[tuple[Remote, int, Future[Heard]]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[RemoteActor, int, Future[Heard]]] = queue.SimpleQueue()
         self._messages: list[tuple[int, Message]] = []
         self._watch = NodeWatch()
         self._grows = processes is None
@@ -139,7 +145,7 @@ class RayWorkers:
         self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
         self._share = share or (lambda: self.count)
         # The first ones of all: others are not needed now.
-        self._remotes: list[Remote] = []
+        self._remotes: list[RemoteActor] = []
         self._needed_at = self._placed_at = self._ask_again_at = time.monotonic()
         self._is_placeless = False
         # Their processes import while the loop reads the data.
@@ -172,27 +178,27 @@ class RayWorkers:
         elif clock - self._needed_at > _SURPLUS_S and not self._remotes[-1].busy:
             _end([self._remotes.pop()])
 
-    def _make(self, number: int) -> Remote:
+    def _make(self, number: int) -> RemoteActor:
         actor = self._back_end.make_actor(self._entry, self._name, number)
-        remote = Remote(number, actor)
+        remote = RemoteActor(number, actor)
         if self._is_started:
             self._open(remote)
         else:
             self._call(remote)
         return remote
 
-    def _open(self, remote: Remote) -> None:
+    def _open(self, remote: RemoteActor) -> None:
         remote.open(Open(self._setup, self._data, self._data_bytes))
         self._call(remote)
 
-    def _of(self, worker: int) -> tuple[Remote, int]:
+    def _of(self, worker: int) -> tuple[RemoteActor, int]:
         """Its actor, and its lane there."""
         return self._remotes[worker // self.lanes], worker % self.lanes
 
     def _has_actor(self, worker: int) -> bool:
         return worker < len(self._remotes) * self.lanes
 
-    def _workers_of(self, remote: Remote) -> range:
+    def _workers_of(self, remote: RemoteActor) -> range:
         return range(remote.number * self.lanes, (remote.number + 1) * self.lanes)
 
     def takes(self, worker: int) -> bool:
@@ -230,7 +236,7 @@ class RayWorkers:
                 recycled += workers
         return recycled
 
-    def _call(self, remote: Remote) -> None:
+    def _call(self, remote: RemoteActor) -> None:
         """Send its orders, and have the actor say what comes. An earlier call waits no longer."""
         call = remote.next_call()
         future: Future[Heard] = remote.actor.exchange.remote(call).future()
@@ -285,11 +291,11 @@ class RayWorkers:
             if not remote.waiting or remote.has_unsent:
                 self._call(remote)
 
-    def _is_current(self, remote: Remote) -> bool:
+    def _is_current(self, remote: RemoteActor) -> bool:
         number = remote.number
         return number < len(self._remotes) and self._remotes[number] is remote
 
-    def _hear(self, remote: Remote, done: "Future[Heard]") -> None:
+    def _hear(self, remote: RemoteActor, done: "Future[Heard]") -> None:
         error = done.exception()
         if error is not None:
             self._hear_error(remote, error)
@@ -307,7 +313,7 @@ class RayWorkers:
         if remote.state.opened:
             self._failed_starts = 0
 
-    def _log_place(self, remote: Remote, heard: Heard) -> None:
+    def _log_place(self, remote: RemoteActor, heard: Heard) -> None:
         assert heard.place is not None
         number, place = self._workers_of(remote)[0], heard.place
         logger.info(
@@ -318,7 +324,7 @@ class RayWorkers:
             heard.log,
         )
 
-    def _hear_error(self, remote: Remote, error: BaseException) -> None:
+    def _hear_error(self, remote: RemoteActor, error: BaseException) -> None:
         """Raises WorkerError for what concerns more than this actor."""
         from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
@@ -334,7 +340,7 @@ class RayWorkers:
     def _why_gone(self, reason: str) -> str:
         return why_no_cluster(self._setup.study.name, reason)
 
-    def _lose(self, remote: Remote, error: BaseException) -> None:
+    def _lose(self, remote: RemoteActor, error: BaseException) -> None:
         """The actor is gone, with all that it trained; another takes its number."""
         self._failed_starts += not remote.state.opened and not is_nodes_fault(error)
         if self._failed_starts >= _MAX_FAILED_STARTS:
@@ -354,7 +360,7 @@ class RayWorkers:
         _end(remotes, within_s=_CLOSE_S)
 
 
-def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
+def _end(remotes: list[RemoteActor], within_s: float = 0.0) -> None:
     """End the actors: first as they do it themselves, then by force. A cluster that is gone holds
     up nobody."""
     import ray

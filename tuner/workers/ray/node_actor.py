@@ -27,8 +27,8 @@ from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, gpus
 from tuner.workers.base import EntryPoint, Place
 from tuner.workers.local import LocalWorkers, warm
-from tuner.workers.ray_checks import Expected
-from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
+from tuner.workers.ray.node_checks import Expected
+from tuner.workers.ray.node_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
