@@ -64,8 +64,8 @@ class ClusterWanted:
             trial_cpus=_DEFAULT_CPUS if self.trial_cpus is None else float(self.trial_cpus),
             trial_gpus=float(self.trial_gpus or 0.0),
             artifacts=open_artifacts(settings),
-            tell=stage,
-            warn=tell,
+            stage=stage,
+            tell=tell,
         ) as cluster:
             yield cluster
 

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import Any
 
+from tuner.study.messages import WorkerPlace
 from tuner.system.names import command, in_command
-from tuner.workers.base import Place
 
 logger = logging.getLogger(__name__)
 _NODE_DIED = ("node has died", "node was terminated", "node failure", "node is dead")
@@ -106,11 +106,11 @@ def is_nodes_fault(error: BaseException) -> bool:
     return any(words in str(error) for words in _NODE_DIED)
 
 
-def why_lost(error: BaseException, place: Place | None) -> str:
-    """What became of an actor's worker: "was lost with its machine n3 (node 1f2e3d4c)"."""
-    where = f"{place.host} (node {place.node[:8]})" if place else "that it was to start on"
+def why_lost(error: BaseException, place: WorkerPlace | None) -> str:
+    """What became of an actor's worker: "was lost with its node vm/1f2e3d4c"."""
+    where = "the node that it was to start on" if place is None else f"its node {place}"
     if is_nodes_fault(error):
-        return f"was lost with its machine {where}"
+        return f"was lost with {where}"
     if any(words in str(error) for words in _OUT_OF_MEMORY):
         return f"was ended by Ray, because {where} ran out of memory"
     return f"was lost on {where}: the process of its Ray actor has ended"

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import WorkerError
-from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerPlace, WorkerSetup
 from tuner.system.quantities import format_bytes
-from tuner.values import format_place
-from tuner.workers.base import EntryPoint, Place
+from tuner.workers.base import EntryPoint
 from tuner.workers.ray.cluster_watch import (
     NodeWatch,
     RayQuiet,
@@ -35,7 +34,7 @@ from tuner.workers.ray.cluster_watch import (
     why_not_begun,
 )
 from tuner.workers.ray.node_actor import Heard, Open, RayActor
-from tuner.workers.ray.node_checks import Expected
+from tuner.workers.ray.node_checks import Expected, format_amounts, workers_on
 from tuner.workers.ray.node_data import SentData, send_folder
 from tuner.workers.ray.remote_actor import RemoteActor
 
@@ -86,19 +85,10 @@ class RayBackEnd:
     def room(self, nodes: list[dict[str, float]]) -> int:
         """How many worker processes have room on nodes with these resources, if nothing else runs
         there."""
-        return sum(self._room_on(resources) for resources in nodes)
-
-    def _room_on(self, resources: dict[str, float]) -> int:
-        rooms = [int(resources.get(name, 0) / each + 1e-9) for name, each in self._wanted]
-        return min(rooms, default=0)
-
-    @property
-    def _wanted(self) -> list[tuple[str, float]]:
-        both = [("CPU", self.trial_cpus), ("GPU", self.trial_gpus)]
-        return [(name, each) for name, each in both if each]
+        return sum(workers_on(room, self.trial_cpus, self.trial_gpus) for room in nodes)
 
     def __str__(self) -> str:
-        return " and ".join(f"{each:g} {name}" for name, each in self._wanted)
+        return format_amounts(self.trial_cpus, self.trial_gpus)
 
     def make_actor(self, entry: EntryPoint, name: str, number: int) -> Any:
         """A new actor, which starts when a node has room for it."""
@@ -141,7 +131,7 @@ class RayWorkers:
         self._watch = NodeWatch()
         self._grows = processes is None
         # The nodes that may not train; their actors stay, so that no others begin there.
-        self._left_out: set[Place] = set()
+        self._left_out: set[WorkerPlace] = set()
         self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
         self._share = share or (lambda: self.count)
         # The first ones of all: others are not needed now.
@@ -204,7 +194,7 @@ class RayWorkers:
     def takes(self, worker: int) -> bool:
         return self._has_actor(worker) and self._of(worker)[0].takes
 
-    def place(self, worker: int) -> Place | None:
+    def place(self, worker: int) -> WorkerPlace | None:
         return self._of(worker)[0].place if self._has_actor(worker) else None
 
     def submit(self, worker: int, request: TrialRequest) -> None:
@@ -307,7 +297,7 @@ class RayWorkers:
             self._log_place(remote, heard)
             if heard.unfit and heard.place not in self._left_out:
                 self._left_out.add(heard.place)
-                self._tell_user(f"node {format_place(*heard.place)} is left out: {heard.unfit}")
+                self._tell_user(f"node {heard.place} is left out: {heard.unfit}")
         first = self._workers_of(remote)[0]
         self._messages += [(first + lane, message) for lane, message in remote.hear(heard)]
         if remote.state.opened:

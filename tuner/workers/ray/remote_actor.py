@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.study.messages import Checkpointed, Failed, Lost, Message, Reply, Saved, TrialRequest
-from tuner.workers.base import Place
+from tuner.study.messages import (
+    Checkpointed,
+    Failed,
+    Lost,
+    Message,
+    Reply,
+    Saved,
+    TrialRequest,
+    WorkerPlace,
+)
 from tuner.workers.ray.node_actor import (
     ActorCall,
     Answer,
@@ -35,7 +43,7 @@ class RemoteActor:
     number: int
     actor: Any
     state: State = field(default_factory=State)
-    place: Place | None = None
+    place: WorkerPlace | None = None
     busy: set[int] = field(default_factory=set)
     waiting: int = 0
     _calls: int = 0
