@@ -12,17 +12,17 @@ from conformance import GO_ON, REQUEST, STOP, acting
 from toy_training import TOY
 
 from tuner.study.messages import Ended, Lost, Message, Report, WorkerSetup
-from tuner.workers import ray_actor, ray_data
-from tuner.workers.ray_actor import ActorCall, Heard, Open, RayActor
-from tuner.workers.ray_remote import Remote
+from tuner.workers.ray import node_actor, node_data
+from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor
+from tuner.workers.ray.remote_actor import RemoteActor
 
 SOON_S = 20.0
 
 
 @pytest.fixture
 def actor(setup: WorkerSetup, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayActor]:
-    monkeypatch.setattr(ray_actor, "this_node", lambda: "node")
-    monkeypatch.setattr(ray_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(node_actor, "this_node", lambda: "node")
+    monkeypatch.setattr(node_data.tempfile, "gettempdir", lambda: str(tmp_path))
     actor = RayActor(TOY, "search", 0, 1.0, 0.0)
     yield actor
     actor.close()
@@ -32,7 +32,7 @@ class Line:
     """A loop's end, and the calls that go to the actor, which may fail on their way."""
 
     def __init__(self, actor: RayActor, setup: WorkerSetup) -> None:
-        self.actor, self.remote = actor, Remote(0, actor)
+        self.actor, self.remote = actor, RemoteActor(0, actor)
         self._threads = ThreadPoolExecutor(4)
         self.remote.open(Open(setup, None, None))
         while not self.remote.takes:
