@@ -141,6 +141,10 @@ class RayNodes:
         """The processes that train, which the fork servers have forked."""
         return [child for server in self.servers() for child in server.children()]
 
+    def jobs(self) -> list[str]:
+        """What the cluster calls those that have connected: by default, their command lines."""
+        return list(self._ask("jobs"))
+
     def restore(self) -> None:
         """Have a head and `NODES` living nodes."""
         if self._is_headless:
@@ -253,6 +257,12 @@ class _Server:
 
     def pids(self) -> dict[str, int]:
         return {node_id: _raylet(node).pid for node_id, node in self.nodes.items()}
+
+    def jobs(self) -> list[str]:
+        from ray._raylet import GcsClient
+
+        jobs = GcsClient(address=self.cluster.address).get_all_job_info()
+        return [job.entrypoint for job in jobs.values()]
 
     def client(self) -> str:
         head = self.cluster.head_node

@@ -261,7 +261,7 @@ class RayWorkers:
         self._tell_placeless()
 
     def _tell_placeless(self) -> None:
-        """Say so when no node has had room for a worker for a while."""
+        """Say so when no worker has begun for a while."""
         clock = time.monotonic()
         if not self._remotes or any(remote.state.begun for remote in self._remotes):
             self._placed_at = clock
@@ -269,8 +269,8 @@ class RayWorkers:
         elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
             self._is_placeless = True
             self._tell_user(
-                f"waiting for a node with room for a worker ({self._back_end}); the cluster has "
-                f"{len(self._watch.resources)} nodes"
+                f"no worker has begun yet: no node has {self._back_end} free for one, or the "
+                f"first are slow to start; the cluster has {len(self._watch.resources)} nodes"
             )
 
     def _call_idle(self) -> None:
