@@ -243,7 +243,7 @@ class Project:
             if service.profiles:
                 continue
             self.wait_for(file, service)
-            for _ in range((scale or {}).get(name, 1)):
+            for _ in range((scale or {}).get(name, service.scale)):
                 self.start(service)
             self._publish(service)
 

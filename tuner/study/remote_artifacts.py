@@ -37,6 +37,7 @@ from tuner.study.artifacts import (
     write_content,
 )
 from tuner.study.remote_folders import RemoteFolder
+from tuner.system.names import install_command
 from tuner.system.store_urls import SCHEMES
 from tuner.system.temporary_folders import OwnFolder
 
@@ -224,7 +225,8 @@ def _open_client(scheme: str, process: int) -> Any:
         )
     except ImportError as error:
         raise ArtifactsUnavailable(
-            f"{scheme}:// needs a package that is not installed here: pip install '{kind.package}'"
+            f"{scheme}:// needs a package that is not installed here: "
+            f"{install_command(kind.package)}"
         ) from error
 
 

@@ -24,7 +24,7 @@ _S3_TIMES = {
     "retries": {"mode": "standard", "max_attempts": 2},
 }
 SCHEMES = {
-    "s3": Scheme("s3", "tuner[s3]", {"config_kwargs": _S3_TIMES}),
+    "s3": Scheme("s3", "s3fs", {"config_kwargs": _S3_TIMES}),
     "gs": Scheme("gs", "gcsfs", {}),
     "az": Scheme("az", "adlfs", {}),
 }
