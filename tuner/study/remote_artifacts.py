@@ -96,7 +96,7 @@ class RemoteArtifacts:
         try:
             file = download_cache.cached(copy, name, download)
             check_file(file, artifact, place)
-        except ArtifactError:
+        except (ArtifactError, FileNotFoundError):  # or one that was swept just now
             download_cache.forget(copy)
             file = download_cache.cached(copy, name, download)
             try:
@@ -219,13 +219,16 @@ def _open_client(scheme: str, process: int) -> Any:
         import fsspec
 
         # Listings must not be remembered: other machines write too.
-        return fsspec.filesystem(
+        client = fsspec.filesystem(
             kind.protocol, skip_instance_cache=True, use_listings_cache=False, **kind.options
         )
     except ImportError as error:
         raise ArtifactsUnavailable(
             f"{scheme}:// needs a package that is not installed here: pip install '{kind.package}'"
         ) from error
+    if kind.tries is not None:
+        client.retries = kind.tries
+    return client
 
 
 @contextmanager
