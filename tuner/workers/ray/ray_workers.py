@@ -153,8 +153,8 @@ class RayWorkers:
         """ "12 MB of data to 3 nodes"."""
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
         fitting = sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
-        nodes = max(1, min(fitting, self.count // self.lanes))
-        return f"{format_bytes(size)} of data to {nodes} node{'s' * (nodes > 1)}"
+        nodes = _nodes(max(1, min(fitting, self.count // self.lanes)))
+        return f"{format_bytes(size)} of data to {nodes}"
 
     def _start_needed(self, at_least: int = 0) -> None:
         """Make the actors that the share asks for; end an idle one that it has not asked for during
@@ -269,8 +269,8 @@ class RayWorkers:
         elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
             self._is_placeless = True
             self._tell_user(
-                f"no worker has begun yet: no node has {self._back_end} free for one, or the "
-                f"first are slow to start; the cluster has {len(self._watch.resources)} nodes"
+                f"no worker has begun yet: no node has {self._back_end} free for one, or the first "
+                f"are slow to start; the cluster has {_nodes(len(self._watch.resources))}"
             )
 
     def _call_idle(self) -> None:
@@ -348,6 +348,10 @@ class RayWorkers:
         remotes, self._remotes = self._remotes, []
         self._data = None
         _end(remotes, within_s=_CLOSE_S)
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
 
 
 def _end(remotes: list[RemoteActor], within_s: float = 0.0) -> None:
