@@ -10,8 +10,8 @@ import pytest
 from tuner.errors import UsageError, WorkerError
 from tuner.settings import ray_environment, ray_login
 from tuner.system.secret_masking import without_secrets
-from tuner.workers import ray_address
-from tuner.workers.ray_address import check_address, check_cluster, find_address
+from tuner.workers.ray import cluster_address
+from tuner.workers.ray.cluster_address import check_address, check_cluster, find_address
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_a_variable_for_the_one_that_runs_here(
     with pytest.raises(WorkerError, match="RAY_ADDRESS is auto, and no Ray cluster runs"):
         find_address("ray", ray_login())
     (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")
-    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
     assert find_address("ray", ray_login()).text == "127.0.0.1:1"
 
 
@@ -81,7 +81,7 @@ def test_one_is_started_where_none_runs(ray_folder: Path, monkeypatch: pytest.Mo
     assert find_address("ray", ray_login()).text == "local"
     (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")  # it ended untidily
     assert find_address("ray", ray_login()).text == "local"
-    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
     assert find_address("ray", ray_login()).text == "127.0.0.1:1"
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert find_address("ray", ray_login()).text == "local"
@@ -92,7 +92,7 @@ def test_what_another_user_has_written_is_not_followed(
 ) -> None:
     file = ray_folder / "ray_current_cluster"
     file.write_text("127.0.0.1:1")
-    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     if file.stat().st_uid == 0:  # the tests' user is root, whose files are followed
         os.chown(file, 4711, -1)
@@ -100,7 +100,7 @@ def test_what_another_user_has_written_is_not_followed(
 
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_address, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster_address, "find_spec", lambda name: None)
     with pytest.raises(
         WorkerError, match=r"Ray is not installed here: pip install 'ray\[client\]'"
     ):

@@ -11,9 +11,15 @@ import pytest
 
 from tuner.errors import WorkerError
 from tuner.study.artifacts import FolderArtifacts
-from tuner.workers.ray_address import RayAddress
-from tuner.workers.ray_checks import ClusterNode, Expected, describe_differences, own_versions
-from tuner.workers.ray_cluster import connect, why_not_connected
+from tuner.workers.ray.cluster_address import RayAddress
+from tuner.workers.ray.cluster_connection import connect, why_not_connected
+from tuner.workers.ray.node_checks import (
+    ClusterNode,
+    Expected,
+    describe_differences,
+    own_versions,
+    workers_on,
+)
 
 HERE = {"python": "3.11.7", "tuner": "0.1.0", "numpy": "2.4.1"}
 
@@ -38,6 +44,12 @@ def test_room() -> None:
     assert not node.has_room(5.0, 0.0)
     assert not replace(node, room={"CPU": 4.0}).has_room(1.0, 0.25)
     assert node.room_text == "host (10.0.0.2) has 4 CPUs, 1 GPU"
+
+
+def test_how_many_workers_a_node_has_room_for() -> None:
+    assert workers_on({"CPU": 0.3}, 0.1, 0) == 3
+    assert workers_on({"CPU": 8.0, "GPU": 1.0}, 1, 0.25) == 4
+    assert workers_on({"CPU": 8.0}, 1, 0.25) == 0
 
 
 def test_storage_that_is_shared_and_that_is_not(tmp_path: Path) -> None:
