@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -23,7 +24,8 @@ class TaskFailed(Exception):
 
 class FakeRay(ModuleType):
     """`living`: the resources of the living nodes. `calls`: what was called that changes
-    something. What is put into the store stays the same object."""
+    something. `session`: the folder of a cluster that it has started. What is put into the store
+    stays the same object."""
 
     def __init__(self) -> None:
         super().__init__("ray")
@@ -31,6 +33,7 @@ class FakeRay(ModuleType):
         self.living: list[dict[str, float]] = [{"CPU": 1.0}]
         self.calls: list[tuple[str, Any]] = []
         self.is_connected = False
+        self.session = "no-session"
         # Done in place of connecting; it may raise an error.
         self.connecting: Callable[[], object] = lambda: None
 
@@ -41,10 +44,11 @@ class FakeRay(ModuleType):
     def is_initialized(self) -> bool:
         return self.is_connected
 
-    def init(self, **options: Any) -> None:
+    def init(self, **options: Any) -> SimpleNamespace:
         self.calls.append(("init", options))
         self.connecting()
         self.is_connected = True
+        return SimpleNamespace(address_info={"session_dir": self.session})
 
     def shutdown(self) -> None:
         self.calls.append(("shutdown", None))
@@ -77,8 +81,10 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
         "RayTaskError": TaskFailed,
     }
     vars(exceptions).update(errors)
-    vars(private).update(worker=worker)
+    utils = SimpleNamespace(get_entrypoint_name=lambda: "a command line")
+    vars(private).update(worker=worker, utils=utils)
     vars(ray).update(exceptions=exceptions, _private=private)
     for module in (ray, private, exceptions, worker):
         monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, "ray._raylet", MagicMock())
     return ray

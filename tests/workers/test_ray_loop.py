@@ -219,7 +219,10 @@ def test_workers_without_a_place_are_told_once(search: Search, clock: Clock) -> 
     for _ in range(3):
         wait_after(workers, clock, 10)
     [line] = search.told
-    assert line == "waiting for a node with room for a worker (1 CPU); the cluster has 1 node"
+    assert line == (
+        "no worker has begun yet: no node has 1 CPU, 0 GPUs free for one, or the first are slow to "
+        "start; the cluster has 1 node"
+    )
     search.actors[0].answer()
     wait_after(workers, clock, 0)
     wait_after(workers, clock, 0)  # it is called again
@@ -305,15 +308,35 @@ def test_an_actors_problem_ends_the_search(search: Search) -> None:
         workers.wait(0)
 
 
-def test_a_node_that_may_not_train_is_told_of_once(search: Search) -> None:
+UNFIT = {"state": State(begun=True, unfit=True), "unfit": "numpy 1.0 there, 2.0 here"}
+LEFT_OUT = "is left out: numpy 1.0 there, 2.0 here"
+
+
+def test_a_node_that_may_not_train_is_told_of_once(search: Search, fake_ray: FakeRay) -> None:
+    """Others take the places of its workers."""
+    fake_ray.living.append({"CPU": 1.0})
     workers = search.open(2)
     workers.start()
     for actor in search.actors:
         actor.number = 7  # both are on one node
-        actor.answer(state=State(begun=True), unfit="numpy 1.0 there, 2.0 here")
+        actor.answer(**UNFIT)
     workers.wait(0)
-    assert search.told == ["node host/node7 is left out: numpy 1.0 there, 2.0 here"]
+    assert search.told == [f"node host/node7 {LEFT_OUT}"]
     assert not workers.takes(0)
+    assert workers.count == 4
+    workers.wait(0)
+    assert len(search.actors) == 4
+    search.actors[-1].answer()
+    workers.wait(0)
+    assert workers.takes(3)
+
+
+def test_no_node_may_train(search: Search) -> None:
+    workers = search.open(1)
+    workers.start()
+    search.actors[0].answer(**UNFIT)
+    with pytest.raises(WorkerError, match=f"^no node can train: node host/node0 {LEFT_OUT}$"):
+        workers.wait(0)
 
 
 def test_the_user_is_told_what_is_sent(search: Search, fake_ray: FakeRay, tmp_path: Path) -> None:
@@ -389,10 +412,18 @@ PLACE = WorkerPlace("n3", "1f2e3d4c5b6a")
 @pytest.mark.parametrize(
     ("error", "place", "line"),
     [
-        ("its node has died", PLACE, "was lost with its machine n3 (node 1f2e3d4c)"),
-        ("node was terminated", None, "was lost with its machine that it was to start on"),
-        ("low on memory", PLACE, "was ended by Ray, because n3 (node 1f2e3d4c) ran out of memory"),
-        ("SIGKILL", PLACE, "was lost on n3 (node 1f2e3d4c): the process of its Ray actor has en"),
+        ("its node has died", PLACE, "was lost with its node n3/1f2e3d4c"),
+        ("node was terminated", None, "was lost with the node that it was to start on"),
+        (
+            "low on memory",
+            PLACE,
+            "was ended by Ray, because its node n3/1f2e3d4c ran out of ",
+        ),
+        (
+            "SIGKILL",
+            PLACE,
+            "was lost on its node n3/1f2e3d4c: the process of its Ray actor",
+        ),
     ],
 )
 def test_what_became_of_a_worker(error: str, place: WorkerPlace | None, line: str) -> None:

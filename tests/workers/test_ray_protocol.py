@@ -210,22 +210,38 @@ def test_what_a_process_may_use_is_that_of_its_actor(
     assert found == [(4, 400.0, (0, 1)), (1, 100.0, ()), (1, 7.0, ())]
 
 
-def test_a_node_whose_disk_is_full_says_so(
+def test_a_node_that_starts_no_processes_says_so(
     actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended with one line, instead of a traceback of Ray's."""
 
-    def fail(data: node_data.SentData) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def fail(*given: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(actor._folder, "unpack", fail)
+    monkeypatch.setattr(node_actor.LocalWorkers, "start", fail)
     remote = RemoteActor(0, actor)
-    remote.open(Open(setup, node_data.SentData(()), None))
+    remote.open(Open(setup, None, None))
     heard = actor.exchange(remote.next_call())
     assert heard.problem is not None
-    assert "No space left on device (on " in heard.problem
+    assert "Resource temporarily unavailable (on " in heard.problem
     assert str(actor._log) in heard.problem
     assert actor.exchange(remote.next_call()).problem == heard.problem
+
+
+def test_a_node_whose_disk_is_full_is_left_out(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(folder: NodeFolder, data: SentData) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(NodeFolder, "unpack", unpack)
+    remote = RemoteActor(0, actor)
+    list(remote.hear(actor.exchange(remote.next_call())))
+    remote.open(Open(setup, SentData(()), None))
+    heard = actor.exchange(remote.next_call())
+    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
+    assert list(remote.hear(heard)) == []
+    assert (remote.state.unfit, remote.takes) == (True, False)
 
 
 def test_the_last_reply_goes_with_the_next_trial(line: Line) -> None:
@@ -243,22 +259,6 @@ def test_closing_ends_a_wait(line: Line, actor: RayActor) -> None:
     assert line.messages(waiting) == []
     closing.join(SOON_S)
     assert not closing.is_alive()
-
-
-def test_a_node_without_room_for_the_data_is_told(
-    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unpack(folder: NodeFolder, data: SentData) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(NodeFolder, "unpack", unpack)
-    remote = RemoteActor(0, actor)
-    list(remote.hear(actor.exchange(remote.next_call())))
-    remote.open(Open(setup, SentData(()), None))
-    heard = actor.exchange(remote.next_call())
-    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
-    assert list(remote.hear(heard)) == []
-    assert (remote.state.unfit, remote.takes) == (True, False)
 
 
 def _steps_to_the_end(line: Line) -> list[int]:
