@@ -331,10 +331,14 @@ def test_a_node_that_may_not_train_is_told_of_once(search: Search, fake_ray: Fak
     assert workers.takes(3)
 
 
-def test_no_node_may_train(search: Search) -> None:
+@pytest.mark.parametrize("has_orders", [True, False])
+def test_no_node_may_train(search: Search, has_orders: bool) -> None:
     workers = search.open(1)
+    if has_orders:  # which it has not had as it answers
+        search.actors[0].answer(**UNFIT)
     workers.start()
-    search.actors[0].answer(**UNFIT)
+    if not has_orders:
+        search.actors[0].answer(**UNFIT)
     with pytest.raises(WorkerError, match=f"^no node can train: node host/node0 {LEFT_OUT}$"):
         workers.wait(0)
 

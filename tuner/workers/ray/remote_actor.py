@@ -120,6 +120,8 @@ class RemoteActor:
         self._forget_orders(heard.done)
         if not self._orders:  # otherwise it has not yet done what changes its state
             self.state = heard.state
+        elif heard.unfit:  # orders do not change that
+            self.state = self.state._replace(begun=True, unfit=True)
         self.place = heard.place or self.place
         for number, said in enumerate(heard.messages, heard.first):
             if number <= self._received:
