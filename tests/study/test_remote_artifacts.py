@@ -173,7 +173,7 @@ def test_a_store_that_cannot_be_reached_is_given_up_soon(
         began = time.monotonic()
         with pytest.raises(ArtifactsUnavailable, match="cannot be reached at http") as refused:
             call(artifacts)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60  # a store that retries for long takes minutes
         assert refused.value.may_pass
         artifacts.sweep("study")  # raises nothing
     finally:
