@@ -35,11 +35,12 @@ EXPERIMENT = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=first"
 def made_environment(folder: Path) -> dict[str, str]:
     """What deploy/compose/make-env.sh writes."""
     place = folder / "deploy" / "compose"
-    place.mkdir(parents=True)
-    shutil.copy(ROOT / "deploy" / "compose" / "make-env.sh", place)
+    shutil.copytree(ROOT / "deploy" / "compose", place)
     shutil.copy(ROOT / ".env.example", folder)
+    (place / "databases.sql").chmod(0o600)  # as a clone under umask 077 leaves it
     script = ["sh", str(place / "make-env.sh")]
     subprocess.run(script, check=True, capture_output=True)
+    assert (place / "databases.sql").stat().st_mode & 0o777 == 0o644
     assert (folder / ".env").stat().st_mode & 0o777 == 0o600
     again = subprocess.run(script, capture_output=True, text=True)
     assert (again.returncode, again.stderr) == (1, "there is a .env already; nothing was changed\n")

@@ -47,8 +47,13 @@ def registry_environment() -> dict[str, str]:
 def preparation() -> str:
     """A script that lets users other than root reach what this machine lends: Python, packages and
     the database, wherever they lie."""
-    lent = {parent for place in (_BASE, _SITE, _server(), _HERE) for parent in place.parents}
-    return f"chmod a+x {shlex.join(sorted(map(str, lent)))}"
+    folders = {str(parent) for place in lent() for parent in Path(place).parents}
+    return f"chmod a+x {shlex.join(sorted(folders))}"
+
+
+def lent() -> list[str]:
+    """The folders of this machine that containers use, wherever they lie."""
+    return [str(place) for place in (_BASE, _SITE, _server(), _HERE)]
 
 
 # Packages

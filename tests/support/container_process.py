@@ -84,9 +84,20 @@ def make_root(order: dict[str, Any]) -> Path:
             mount("none", place, "", _BIND | _REMOUNT | _READ_ONLY)
     for target in order["tmpfs"]:
         mount("tmpfs", mount_point(root, target, True), "tmpfs", _NOSUID | _NODEV, "mode=1777")
+        # A checkout may lie in /tmp.
+        for place in order["lent"]:
+            if Path(place).is_relative_to(target):
+                lend(root, place)
     if order["read_only"]:
         mount("none", root, "", _REMOUNT | _READ_ONLY | _BIND)
     return root
+
+
+def lend(root: Path, place: str) -> None:
+    """Show a folder of this machine at the same place, to be read."""
+    shown = mount_point(root, place, True)
+    mount(place, shown, "", _BIND | _RECURSIVE)
+    mount("none", shown, "", _BIND | _REMOUNT | _READ_ONLY)
 
 
 def mount_point(root: Path, target: str, is_folder: bool) -> Path:

@@ -256,7 +256,7 @@ class Project:
             if service.profiles:
                 continue
             self.wait_for(file, service)
-            for _ in range((scale or {}).get(name, 1)):
+            for _ in range((scale or {}).get(name, service.scale)):
                 self.start(service)
             self._publish(service)
 
@@ -298,6 +298,7 @@ class Project:
             "address": f"{_NETWORK}.{number}",
             "binds": [*_SYSTEM, *self._binds(service, image), self._hosts_bind()],
             "tmpfs": list(service.tmpfs),
+            "lent": base_images.lent(),
             "read_only": service.read_only,
             "init": service.init,
             "user": user,

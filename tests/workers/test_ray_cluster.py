@@ -9,8 +9,8 @@ import pytest
 from fake_ray import FakeRay, fake_ray
 
 from tuner.errors import UsageError, WorkerError
-from tuner.workers import ray_cluster
-from tuner.workers.ray_address import RayAddress
+from tuner.workers.ray import cluster_connection
+from tuner.workers.ray.cluster_address import RayAddress
 
 __all__ = ["fake_ray"]
 RAY_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED")
@@ -33,8 +33,10 @@ class Told:
         self.lines: list[str] = []
         self.warnings: list[str] = []
 
-    def connect(self, on: str = "ray") -> "ray_cluster.contextlib.AbstractContextManager[None]":
-        return ray_cluster._connection(on, self.lines.append, self.warnings.append)
+    def connect(
+        self, on: str = "ray"
+    ) -> "cluster_connection.contextlib.AbstractContextManager[None]":
+        return cluster_connection._connection(on, self.lines.append, self.warnings.append)
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ def told(fake_ray: FakeRay) -> Told:
 @pytest.fixture
 def team(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster at an address, which asks for a token."""
-    monkeypatch.setattr(ray_cluster, "find_address", lambda on, login: HEAD)
-    monkeypatch.setattr(ray_cluster, "check_cluster", lambda address, login: True)
+    monkeypatch.setattr(cluster_connection, "find_address", lambda on, login: HEAD)
+    monkeypatch.setattr(cluster_connection, "check_cluster", lambda address, login: True)
 
 
 def ray_variables() -> dict[str, str]:
@@ -72,6 +74,41 @@ def test_a_cluster_of_its_own_is_closed_to_others_and_ends(told: Told, fake_ray:
     assert told.warnings == []
 
 
+def test_what_a_cluster_of_its_own_wrote_is_removed(
+    told: Told, fake_ray: FakeRay, tmp_path: Path
+) -> None:
+    for name in ("session_ours", "session_other"):
+        (tmp_path / "ray" / name / "logs").mkdir(parents=True)
+    (tmp_path / "ray" / "session_latest").symlink_to(tmp_path / "ray" / "session_ours")
+    fake_ray.session = tmp_path / "ray" / "session_ours"
+    with told.connect():
+        assert fake_ray.session.exists()
+    assert [path.name for path in (tmp_path / "ray").iterdir()] == ["session_other"]
+
+
+def test_what_a_teams_cluster_wrote_stays(
+    told: Told, fake_ray: FakeRay, team: None, tmp_path: Path
+) -> None:
+    fake_ray.session = tmp_path / "session"
+    fake_ray.session.mkdir()
+    with told.connect("head:6379"):
+        pass
+    assert fake_ray.session.exists()
+
+
+def test_the_command_line_is_not_shown_to_the_cluster(
+    told: Told, fake_ray: FakeRay, team: None
+) -> None:
+    """It may name an address for notices, which is a secret."""
+    utils = vars(fake_ray)["_private"].utils
+    before, seen = utils.get_entrypoint_name, []
+    fake_ray.connecting = lambda: seen.append(utils.get_entrypoint_name())
+    with told.connect("head:6379"):
+        pass
+    assert seen == ["tuner"]
+    assert utils.get_entrypoint_name is before
+
+
 def test_the_teams_token_is_used_while_it_is_connected(
     told: Told, fake_ray: FakeRay, team: None
 ) -> None:
@@ -91,7 +128,7 @@ def test_the_teams_token_is_used_while_it_is_connected(
 def test_a_cluster_without_a_token_gets_none_and_is_warned_of(
     told: Told, fake_ray: FakeRay, team: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "check_cluster", lambda address, login: False)
+    monkeypatch.setattr(cluster_connection, "check_cluster", lambda address, login: False)
     with told.connect("head:6379"):
         assert ray_variables()["RAY_AUTH_MODE"] == "disabled"
         assert "RAY_AUTH_TOKEN" not in os.environ

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fake_ray import FakeRay, fake_ray
 
-from tuner.workers import ray_data
-from tuner.workers.ray_data import NodeFolder, SentData, SentFile, send_folder, worker_log
+from tuner.workers.ray import node_data
+from tuner.workers.ray.node_data import NodeFolder, SentData, SentFile, send_folder, worker_log
 
 __all__ = ["fake_ray"]
 LITTLE = SentData((SentFile("empty", 0, ()),))
@@ -22,7 +22,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder."""
     folder = tmp_path / "node"
     folder.mkdir()
-    monkeypatch.setattr(ray_data.tempfile, "gettempdir", lambda: str(folder))
+    monkeypatch.setattr(node_data.tempfile, "gettempdir", lambda: str(folder))
     return folder
 
 
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sent(data: Path, fake_ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> SentData:
-    monkeypatch.setattr(ray_data, "PIECE_BYTES", 300)
+    monkeypatch.setattr(node_data, "PIECE_BYTES", 300)
     return send_folder(data)
 
 
@@ -122,7 +122,7 @@ def test_logs_do_not_go_to_a_folder_of_another_user(
 ) -> None:
     theirs = worker_log("search", 0).parents[1]
     user = os.getuid()
-    monkeypatch.setattr(ray_data.os, "getuid", lambda: user + 1)
+    monkeypatch.setattr(node_data.os, "getuid", lambda: user + 1)
     theirs.rename(node / f"tuner-logs-{user + 1}")
     log = worker_log("search", 0)
     assert log.parents[1].name != f"tuner-logs-{user + 1}"

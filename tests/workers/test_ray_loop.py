@@ -15,12 +15,17 @@ from fake_ray import ActorDied, ActorUnavailable, FakeRay, TaskFailed, fake_ray
 from tuner.errors import WorkerError
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Lost, Report, WorkerSetup
-from tuner.workers import ray_watch, ray_workers
-from tuner.workers.base import EntryPoint, Place
-from tuner.workers.ray_actor import ActorCall, Answer, Heard, Open, Said, State, Submit
-from tuner.workers.ray_losses import why_lost, why_no_cluster, why_not_begun
-from tuner.workers.ray_watch import NodeWatch, RayQuiet
-from tuner.workers.ray_workers import RayBackEnd, RayWorkers
+from tuner.workers.base import EntryPoint, WorkerPlace
+from tuner.workers.ray import cluster_watch, ray_workers
+from tuner.workers.ray.cluster_watch import (
+    NodeWatch,
+    RayQuiet,
+    why_lost,
+    why_no_cluster,
+    why_not_begun,
+)
+from tuner.workers.ray.node_actor import ActorCall, Answer, Heard, Open, Said, State, Submit
+from tuner.workers.ray.ray_workers import RayBackEnd, RayWorkers
 
 __all__ = ["fake_ray"]
 REPORT = Report(1, 1, True, {"val_accuracy": 0.5})
@@ -59,7 +64,7 @@ class FakeActor:
         """To the latest call."""
         call, answer = self.calls[-1]
         done = call.first + len(call.orders) - 1
-        place = Place("host", f"node{self.number}")
+        place = WorkerPlace("host", f"node{self.number}")
         answer.set_result(Heard(done, call.received + 1, messages, state, place, **others))
 
     def fail(self, error: Exception) -> None:
@@ -98,7 +103,7 @@ class FakeBackEnd(RayBackEnd):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (ray_workers, ray_watch):
+    for module in (ray_workers, cluster_watch):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -262,7 +267,8 @@ def test_workers_without_a_place_are_told_once(search: Search, clock: Clock) -> 
     for _ in range(3):
         wait_after(workers, clock, 10)
     [line] = search.told
-    assert line == "waiting for a node with room for a worker (1 CPU); the cluster has 1 node"
+    assert line.startswith("no worker has begun yet: no node has 1 CPU, 0 GPUs free for one")
+    assert line.endswith("the cluster has 1 node")
     search.actors[0].answer()
     wait_after(workers, clock, 0)
     wait_after(workers, clock, 0)  # it is called again
@@ -287,7 +293,7 @@ def test_a_lost_actor_has_a_successor_and_its_trial_is_told_of(search: Search) -
     second.answer()
     workers.wait(0)
     assert workers.takes(0)
-    assert workers.place(0) == Place("host", "node0")
+    assert workers.place(0) == WorkerPlace("host", "node0")
 
 
 def test_a_call_that_fails_on_its_way_is_sent_again(search: Search, clock: Clock) -> None:
@@ -433,19 +439,23 @@ def test_what_ray_prints_is_logged_until_the_last_search_ends(
     assert worker.print_to_stdstream is print
 
 
-PLACE = Place("n3", "1f2e3d4c5b6a")
+PLACE = WorkerPlace("n3", "1f2e3d4c5b6a")
 
 
 @pytest.mark.parametrize(
     ("error", "place", "line"),
     [
-        ("its node has died", PLACE, "was lost with its machine n3 (node 1f2e3d4c)"),
-        ("node was terminated", None, "was lost with its machine that it was to start on"),
-        ("low on memory", PLACE, "was ended by Ray, because n3 (node 1f2e3d4c) ran out of memory"),
-        ("SIGKILL", PLACE, "was lost on n3 (node 1f2e3d4c): the process of its Ray actor has en"),
+        ("its node has died", PLACE, "was lost with its node n3/1f2e3d4c"),
+        ("node was terminated", None, "was lost with the node that it was to start on"),
+        (
+            "low on memory",
+            PLACE,
+            "was ended by Ray, because its node n3/1f2e3d4c ran out of memory",
+        ),
+        ("SIGKILL", PLACE, "was lost on its node n3/1f2e3d4c: the process of its Ray actor has en"),
     ],
 )
-def test_what_became_of_a_worker(error: str, place: Place | None, line: str) -> None:
+def test_what_became_of_a_worker(error: str, place: WorkerPlace | None, line: str) -> None:
     assert why_lost(ActorDied(error), place).startswith(line)
 
 

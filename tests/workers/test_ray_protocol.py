@@ -13,18 +13,18 @@ from conformance import GO_ON, REQUEST, STOP, acting
 from toy_training import TOY
 
 from tuner.study.messages import Ended, Lost, Message, Reply, Report, WorkerSetup
-from tuner.workers import ray_actor, ray_data
 from tuner.workers.base import EntryPoint
-from tuner.workers.ray_actor import ActorCall, Heard, Open, RayActor, Said, State
-from tuner.workers.ray_remote import Remote
+from tuner.workers.ray import node_actor, node_data
+from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor, Said, State
+from tuner.workers.ray.remote_actor import RemoteActor
 
 SOON_S = 20.0
 
 
 @pytest.fixture
 def actor(setup: WorkerSetup, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayActor]:
-    monkeypatch.setattr(ray_actor, "this_node", lambda: "node")
-    monkeypatch.setattr(ray_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(node_actor, "this_node", lambda: "node")
+    monkeypatch.setattr(node_data.tempfile, "gettempdir", lambda: str(tmp_path))
     actor = RayActor(TOY, "search", 0, 1.0, 0.0)
     yield actor
     actor.close()
@@ -34,7 +34,7 @@ class Line:
     """A loop's end, and the calls that go to the actor, which may fail on their way."""
 
     def __init__(self, actor: RayActor, setup: WorkerSetup) -> None:
-        self.actor, self.remote = actor, Remote(0, actor)
+        self.actor, self.remote = actor, RemoteActor(0, actor)
         self._threads = ThreadPoolExecutor(4)
         self.remote.open(Open(setup, None, None))
         while not self.remote.takes:
@@ -183,7 +183,7 @@ def test_what_a_process_may_use_is_that_of_its_actor(
 ) -> None:
     opened: list[tuple[WorkerSetup, tuple[int, ...]]] = []
 
-    class Recorded(ray_actor.LocalWorkers):
+    class Recorded(node_actor.LocalWorkers):
         def __init__(
             self,
             processes: int,
@@ -196,10 +196,10 @@ def test_what_a_process_may_use_is_that_of_its_actor(
             opened.append((setup, gpus))
             super().__init__(processes, entry, setup, (), *rest, **others)
 
-    monkeypatch.setattr(ray_actor, "LocalWorkers", Recorded)
-    monkeypatch.setattr(ray_actor, "gpus", lambda: (0, 1))
-    monkeypatch.setattr(ray_actor, "cores", lambda: 8.0)
-    monkeypatch.setattr(ray_actor, "data_budget_bytes", lambda workers: 800.0 / workers)
+    monkeypatch.setattr(node_actor, "LocalWorkers", Recorded)
+    monkeypatch.setattr(node_actor, "gpus", lambda: (0, 1))
+    monkeypatch.setattr(node_actor, "cores", lambda: 8.0)
+    monkeypatch.setattr(node_actor, "data_budget_bytes", lambda workers: 800.0 / workers)
     for cpus, has_gpu, data_bytes in ((4.0, True, None), (0.5, False, None), (1.0, False, 7.0)):
         actor._cpus, actor._has_gpu = cpus, has_gpu
         actor._open(Open(setup, None, data_bytes))
@@ -214,12 +214,12 @@ def test_a_node_whose_disk_is_full_says_so(
 ) -> None:
     """Ended with one line, instead of a traceback of Ray's."""
 
-    def fail(data: ray_data.SentData) -> None:
+    def fail(data: node_data.SentData) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(actor._folder, "unpack", fail)
-    remote = Remote(0, actor)
-    remote.open(Open(setup, ray_data.SentData(()), None))
+    remote = RemoteActor(0, actor)
+    remote.open(Open(setup, node_data.SentData(()), None))
     heard = actor.exchange(remote.next_call())
     assert heard.problem is not None
     assert "No space left on device (on " in heard.problem
