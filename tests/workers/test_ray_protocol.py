@@ -227,6 +227,17 @@ def test_a_node_whose_disk_is_full_says_so(
     assert actor.exchange(remote.next_call()).problem == heard.problem
 
 
+def test_what_was_said_before_an_order_is_no_longer_so(line: Line) -> None:
+    """The process is being ended: it takes no trial, whatever an older answer says."""
+    remote, opened = line.remote, line.remote.state
+    remote.restart(0)
+    remote.next_call()
+    assert list(remote.hear(Heard(1, 1, (), opened))) == []
+    assert not remote.takes
+    assert list(remote.hear(Heard(2, 1, (), opened))) == []
+    assert remote.takes
+
+
 def test_the_last_reply_goes_with_the_next_trial(line: Line) -> None:
     line.remote.submit(0, REQUEST)
     assert isinstance(line.next_message(), Report)
