@@ -12,7 +12,7 @@ import pytest
 from conformance import GO_ON, REQUEST, STOP, acting
 from toy_training import TOY
 
-from tuner.study.messages import Ended, Lost, Message, Reply, Report, WorkerSetup
+from tuner.study.messages import Checkpointed, Ended, Lost, Message, Reply, Report, WorkerSetup
 from tuner.workers.base import EntryPoint
 from tuner.workers.ray import node_actor, node_data
 from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor, Said, State
@@ -225,6 +225,16 @@ def test_a_node_whose_disk_is_full_says_so(
     assert "No space left on device (on " in heard.problem
     assert str(actor._log) in heard.problem
     assert actor.exchange(remote.next_call()).problem == heard.problem
+
+
+def test_a_trial_that_left_its_checkpoint_is_done(line: Line) -> None:
+    remote = line.remote
+    remote.submit(0, REQUEST)
+    remote.next_call()
+    assert list(remote.hear(Heard(2, 1, (Said(0, 1, Checkpointed()),), State(True, True)))) == [
+        (0, Checkpointed())
+    ]
+    assert remote.busy == set()
 
 
 def test_what_was_said_before_an_order_is_no_longer_so(line: Line) -> None:
