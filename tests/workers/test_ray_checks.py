@@ -1,12 +1,18 @@
 """What must be so on a node, without a cluster."""
 
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
+import pytest
+
+from tuner.errors import WorkerError
 from tuner.study.artifacts import FolderArtifacts
 from tuner.workers.ray.cluster_address import RayAddress
-from tuner.workers.ray.cluster_connection import why_not_connected
+from tuner.workers.ray.cluster_connection import connect, why_not_connected
 from tuner.workers.ray.node_checks import (
     ClusterNode,
     Expected,
@@ -74,3 +80,24 @@ def test_a_cluster_with_another_ray_is_said_in_one_line() -> None:
     )
     other = why_not_connected(RayAddress("local"), ValueError("no\n   room"))
     assert other == "Ray cannot start here: no room"
+
+
+def test_a_server_of_ray_client_that_did_not_start_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = ["Starting Ray client server failed. See ray_client_server_23000.err"]
+
+    def init(**options: object) -> str:
+        if said:
+            raise ConnectionAbortedError(said.pop())
+        return "connected"
+
+    utils = SimpleNamespace(get_entrypoint_name=lambda: "a command line")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, "ray._private", SimpleNamespace(utils=utils))
+    monkeypatch.setitem(sys.modules, "ray._raylet", MagicMock())
+    address = RayAddress("ray://head:10001", "head:10001")
+    assert connect(address) == "connected"
+    said += ["another failure"]
+    with pytest.raises(WorkerError, match="no connection to ray://head:10001: another failure"):
+        connect(address)

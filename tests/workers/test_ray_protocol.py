@@ -14,6 +14,7 @@ from toy_training import TOY
 from tuner.study.messages import Ended, Lost, Message, Report, WorkerSetup
 from tuner.workers.ray import node_actor, node_data
 from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor
+from tuner.workers.ray.node_data import NodeFolder, SentData
 from tuner.workers.ray.remote_actor import RemoteActor
 
 SOON_S = 20.0
@@ -144,6 +145,22 @@ def test_closing_ends_a_wait(line: Line, actor: RayActor) -> None:
     assert line.messages(waiting) == []
     closing.join(SOON_S)
     assert not closing.is_alive()
+
+
+def test_a_node_without_room_for_the_data_is_told(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(folder: NodeFolder, data: SentData) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NodeFolder, "unpack", unpack)
+    remote = RemoteActor(0, actor)
+    list(remote.hear(actor.exchange(remote.next_call())))
+    remote.open(Open(setup, SentData(()), None))
+    heard = actor.exchange(remote.next_call())
+    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
+    assert list(remote.hear(heard)) == []
+    assert (remote.state.unfit, remote.takes) == (True, False)
 
 
 def _steps_to_the_end(line: Line) -> list[int]:

@@ -8,12 +8,14 @@ import contextlib
 import logging
 import re
 import secrets
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tuner.errors import UsageError, WorkerError
@@ -33,6 +35,7 @@ from tuner.workers.ray.ray_workers import RayBackEnd
 __all__ = ["open_cluster"]
 
 logger = logging.getLogger(__name__)
+_NOT_STARTED = "Starting Ray client server failed"
 # Each version stands in a line of its own, the cluster's first: "    Ray: 2.60.0".
 _VERSION_LINE = re.compile(r"\b(Ray|Python): (\d[\w.+-]*)")
 
@@ -135,28 +138,76 @@ def _connected(
             token = None
             tell(f"{describe_open_cluster(address)}; {TOKEN_ADVICE}")
     with ray_environment(token):
-        ray = _init(address)
+        connected = connect(address)
+        import ray
+
         try:
             yield
         finally:
             with contextlib.suppress(Exception):  # the cluster may be gone
                 ray.shutdown()
+            if not address.server:
+                _remove_session(Path(connected.address_info["session_dir"]))
 
 
-def _init(address: RayAddress) -> Any:
-    """The package `ray`, connected. Raises WorkerError."""
-    import ray
+def _remove_session(folder: Path) -> None:
+    """What Ray has written of a cluster that has ended. It keeps that of each one for ever."""
+    latest = folder.parent / "session_latest"
+    with contextlib.suppress(OSError):
+        if latest.resolve() == folder.resolve():
+            latest.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+
+def connect(address: RayAddress) -> Any:
+    """What `ray.init` says of the connection. Raises WorkerError."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address.server:  # nobody else reaches it
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        with _signals_kept():
-            ray.init(address=address.text, **options)
+        with _signals_kept(), _command_line_kept():
+            return _init_patiently(address, options)
     except Exception as error:
         raise WorkerError(why_not_connected(address, error)) from error
-    return ray
+
+
+def _init_patiently(address: RayAddress, options: Mapping[str, Any]) -> Any:
+    """Ray Client starts a process for each that connects, which now and then dies as it is forked
+    (Ray 2.60, on a busy machine)."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its import sets it
+    _read_login_again()
+    try:
+        return ray.init(address=address.text, **options)
+    except ConnectionAbortedError as error:
+        if _NOT_STARTED not in str(error):
+            raise
+    logger.warning("the server of Ray Client did not start, and is asked again")
+    return ray.init(address=address.text, **options)
+
+
+def _read_login_again() -> None:
+    """Ray reads once whether there is a token, and which: perhaps as the user's own code imported
+    it, or for another cluster."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _command_line_kept() -> Iterator[None]:
+    """Ray shows a job's command line to all of the cluster; it may name an address for notices,
+    which is a secret."""
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "tuner"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 @contextmanager
