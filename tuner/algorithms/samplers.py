@@ -37,6 +37,7 @@ from tuner.algorithms.options import (
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
 from tuner.study.spec import Choice
+from tuner.system.names import install_command
 from tuner.values import Scalar
 
 # With more finished trials than LARGE a sampler sees the best and the latest of them. TPE's good
@@ -267,7 +268,7 @@ def check_sampler(choice: Choice, space: Space) -> None:
     if kind.package and find_spec(kind.package) is None:
         raise SpecError(
             f"sampler {choice.name} needs the package {kind.package}: "
-            f"install it with pip install {kind.package}"
+            f"install it with {install_command(kind.package)}"
         )
     if choice.name == "grid" and space.grid_size() is None:
         raise SpecError(f"sampler grid: {space.why_no_grid()}")

@@ -37,6 +37,7 @@ from tuner.study.artifacts import (
     write_content,
 )
 from tuner.study.remote_folders import RemoteFolder
+from tuner.system.names import install_command
 from tuner.system.store_urls import SCHEMES
 from tuner.system.temporary_folders import OwnFolder
 
@@ -96,7 +97,7 @@ class RemoteArtifacts:
         try:
             file = download_cache.cached(copy, name, download)
             check_file(file, artifact, place)
-        except ArtifactError:
+        except (ArtifactError, FileNotFoundError):  # or one that was swept just now
             download_cache.forget(copy)
             file = download_cache.cached(copy, name, download)
             try:
@@ -219,13 +220,17 @@ def _open_client(scheme: str, process: int) -> Any:
         import fsspec
 
         # Listings must not be remembered: other machines write too.
-        return fsspec.filesystem(
+        client = fsspec.filesystem(
             kind.protocol, skip_instance_cache=True, use_listings_cache=False, **kind.options
         )
     except ImportError as error:
         raise ArtifactsUnavailable(
-            f"{scheme}:// needs a package that is not installed here: pip install '{kind.package}'"
+            f"{scheme}:// needs a package that is not installed here: "
+            f"{install_command(kind.package)}"
         ) from error
+    if kind.tries is not None:
+        client.retries = kind.tries
+    return client
 
 
 @contextmanager

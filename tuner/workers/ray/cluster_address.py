@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin
-from tuner.system.names import as_option
+from tuner.system.names import as_option, install_command
 from tuner.values import shown
 
 # A few seconds: an address that swallows packets answers nothing at all.
@@ -27,7 +27,7 @@ _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 _HEAD_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 # As Ray connects: a proxy for the web does not reach a private network, and would see the token.
 _CHANNEL = (("grpc.enable_http_proxy", 0),)
-NO_RAY = "Ray is not installed here: pip install 'ray[client]'"
+NO_RAY = f"Ray is not installed here: {install_command('ray[client]')}"
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,8 @@ class RayWorkers:
     def _data_and_nodes(self, data: Path) -> str:
         """ "12 MB of data to 3 nodes"."""
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
-        nodes = max(1, min(self._fitting_nodes, self.count // self.lanes))
-        return f"{format_bytes(size)} of data to {nodes} node{'s' * (nodes > 1)}"
+        nodes = _nodes(max(1, min(self._fitting_nodes, self.count // self.lanes)))
+        return f"{format_bytes(size)} of data to {nodes}"
 
     @property
     def _fitting_nodes(self) -> int:
@@ -280,8 +280,8 @@ class RayWorkers:
         elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
             self._is_placeless = True
             self._tell_user(
-                f"no worker has begun yet: no node has {self._back_end} free for one, or the "
-                f"first are slow to start; the cluster has {len(self._watch.resources)} nodes"
+                f"no worker has begun yet: no node has {self._back_end} free for one, or the first "
+                f"are slow to start; the cluster has {_nodes(len(self._watch.resources))}"
             )
 
     def _call_idle(self) -> None:
@@ -370,6 +370,10 @@ class RayWorkers:
         self._data = None
         _end(remotes, within_s=_CLOSE_S)
         self._quiet.end()
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
 
 
 def _end(remotes: list[RemoteActor], within_s: float = 0.0) -> None:
