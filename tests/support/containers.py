@@ -237,6 +237,7 @@ class Project:
             "layers": list(layers),
             "own": str(self._layers / own),
             "tmpfs": [],
+            "lent": [str(folder) for folder in base_images.lent()],
             "read_only": False,
             "hostname": own,
             "init": False,
