@@ -142,6 +142,29 @@ def test_places_are_kept_and_shown(own_study: Command, ray_nodes: RayNodes, tmp_
     assert not any("--no-tracking" in job for job in jobs)
 
 
+NOTEBOOK = """
+import os, ray, sys  # before a token is asked for: Ray looks once
+import tuner
+study = tuner.load_study("own")
+for trials in (1, 2):
+    study.optimize(trials=trials, on=sys.argv[1], tracking=False)
+    assert not ray.is_initialized()
+os.environ["RAY_AUTH_MODE"] = "token"
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+study.optimize(trials=3, on="ray", tracking=False)
+assert ray.is_initialized()
+"""
+
+
+def test_searches_of_a_notebook(own_study: Command, ray_nodes: RayNodes, tmp_path: Path) -> None:
+    """Ray is imported before; in the end it is connected by the notebook itself."""
+    environment = {k: v for k, v in ray_nodes.joining.items() if k != "RAY_AUTH_MODE"}
+    words = (ray_nodes.address,)
+    code, printed = run(NOTEBOOK, *words, folder=tmp_path, environment=environment)
+    assert code == 0, printed
+    assert slots(tmp_path) == 3
+
+
 def test_a_node_that_joins_with_other_versions(
     tuner: Command, ray_nodes: RayNodes, tmp_path: Path, other_numpy: dict[str, str]
 ) -> None:

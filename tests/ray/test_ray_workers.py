@@ -1,9 +1,11 @@
 """Workers on a Ray cluster keep the contract that local ones keep."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from ray_cluster import RayNodes
 from toy_study import TOY_ALONE
 from toy_training import BROKEN
 
-from tuner.errors import UsageError
+from tuner.errors import UsageError, WorkerError
 from tuner.runner import KERAS
 from tuner.search_space.parameters import defaults
 from tuner.study.artifacts import FolderArtifacts
@@ -135,6 +137,31 @@ def test_as_many_workers_as_there_is_room_for(
         needed[0] = 2
         wait_until_free(workers, 0, 1)
         assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
+
+
+def test_a_node_that_cannot_keep_files_is_left_out(
+    ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup, tmp_path: Path
+) -> None:
+    """Another one takes its worker's place; without any, the search ends."""
+    (tmp_path / f"tuner-logs-{os.getuid()}").touch()  # where a folder should be
+    added = [ray_nodes.add(2, environment={"TMPDIR": str(tmp_path)})]
+    told: list[str] = []
+    two_cpus = RayBackEnd(2, 0)
+    try:
+        with closing(two_cpus.open_workers(TOY_ALONE, setup, processes=1)) as workers:
+            workers.start()
+            with pytest.raises(WorkerError, match=r"no node can train: .*it cannot keep files"):
+                wait_until_free(workers)
+        added.append(ray_nodes.add(2))
+        with closing(
+            two_cpus.open_workers(TOY_ALONE, setup, processes=2, tell=told.append)
+        ) as workers:
+            workers.start()
+            while not (workers.count == 3 and sum(map(workers.takes, range(2))) == 1):
+                workers.wait(0.1)
+    finally:
+        ray_nodes.kill(*added)
+    assert sum("is left out: it cannot keep files" in line for line in told) == 1
 
 
 @pytest.mark.tensorflow

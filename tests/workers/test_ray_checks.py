@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -94,6 +95,7 @@ def test_a_server_of_ray_client_that_did_not_start_is_asked_again(
     utils = SimpleNamespace(get_entrypoint_name=lambda: "a command line")
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     monkeypatch.setitem(sys.modules, "ray._private", SimpleNamespace(utils=utils))
+    monkeypatch.setitem(sys.modules, "ray._raylet", MagicMock())
     address = RayAddress("ray://head:10001", "head:10001")
     assert connect(address) == "connected"
     said += ["another failure"]

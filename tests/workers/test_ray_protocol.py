@@ -16,6 +16,7 @@ from tuner.study.messages import Checkpointed, Ended, Lost, Message, Reply, Repo
 from tuner.workers.base import EntryPoint
 from tuner.workers.ray import node_actor, node_data
 from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor, Said, State
+from tuner.workers.ray.node_data import NodeFolder, SentData
 from tuner.workers.ray.remote_actor import RemoteActor
 
 SOON_S = 20.0
@@ -209,17 +210,17 @@ def test_what_a_process_may_use_is_that_of_its_actor(
     assert found == [(4, 400.0, (0, 1)), (1, 100.0, ()), (1, 7.0, ())]
 
 
-def test_a_node_whose_disk_is_full_says_so(
+def test_a_process_that_cannot_be_started_says_why(
     actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended with one line, instead of a traceback of Ray's."""
 
-    def fail(data: node_data.SentData) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(actor._folder, "unpack", fail)
+    monkeypatch.setattr(node_actor, "LocalWorkers", fail)
     remote = RemoteActor(0, actor)
-    remote.open(Open(setup, node_data.SentData(()), None))
+    remote.open(Open(setup, None, None))
     heard = actor.exchange(remote.next_call())
     assert heard.problem is not None
     assert "No space left on device (on " in heard.problem
@@ -263,6 +264,22 @@ def test_closing_ends_a_wait(line: Line, actor: RayActor) -> None:
     assert line.messages(waiting) == []
     closing.join(SOON_S)
     assert not closing.is_alive()
+
+
+def test_a_node_without_room_for_the_data_is_told(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(folder: NodeFolder, data: SentData) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NodeFolder, "unpack", unpack)
+    remote = RemoteActor(0, actor)
+    list(remote.hear(actor.exchange(remote.next_call())))
+    remote.open(Open(setup, SentData(()), None))
+    heard = actor.exchange(remote.next_call())
+    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
+    assert list(remote.hear(heard)) == []
+    assert (remote.state.unfit, remote.takes) == (True, False)
 
 
 def _steps_to_the_end(line: Line) -> list[int]:

@@ -19,6 +19,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from tuner.errors import TunerError
@@ -32,8 +33,9 @@ from tuner.workers.ray.node_data import NodeFolder, SentData, this_node, worker_
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
-# Time for the last answer to be sent.
-_LEAVE_S = 0.5
+# Time for the loop to end it by Ray, once it has the last answer: Ray tells the user of a process
+# that ends by itself.
+_LEAVE_S = 3.0
 
 
 class Open(NamedTuple):
@@ -80,18 +82,19 @@ class Said(NamedTuple):
 
 class State(NamedTuple):
     """`begun`: whether the actor runs. `opened`: whether its process takes trials. `outgrown`: it
-    should be replaced once its trials have ended."""
+    should be replaced once its trials have ended. `unfit`: it will take none, on this node."""
 
     begun: bool = False
     opened: bool = False
     outgrown: bool = False
+    unfit: bool = False
 
 
 class Heard(NamedTuple):
     """The answer to a call. `done`: how many orders were carried out since the start. `first`: the
     number of the first of the messages, from 1. `place`, `log`: where the actor runs, and the file
     for what its process prints, told to a loop that does not know them. `problem`: why there will
-    be no more, one line. `unfit`: with `place`, why this node may not train, else ""."""
+    be no more, one line. `unfit`: why this node may not train, else ""."""
 
     done: int
     first: int
@@ -145,8 +148,8 @@ class RayActor:
         quiet_tensorflow()
         self._entry, self._cpus, self._has_gpu = entry, cpus, gpus > 0
         self._place = WorkerPlace(socket.gethostname(), this_node())
-        self._folder = NodeFolder(name, self._place.node)
-        self._log = worker_log(name, number)
+        self._folder: NodeFolder | None = None
+        self._log = Path(os.devnull)
         # A byte ends the wait for the process.
         self._woken_by, self._waker = multiprocessing.Pipe(duplex=False)
         self._workers: LocalWorkers | None = None
@@ -157,8 +160,18 @@ class RayActor:
         self._held: dict[int, Submit] = {}
         self._problem: str | None = None
         self._unfit = "" if expected is None else expected.problem_here()
+        self._unfit = self._unfit or self._make_files(name, number)
         if not self._unfit:
             warm(entry, self._log)
+
+    def _make_files(self, name: str, number: int) -> str:
+        """Why this node cannot keep a search's files, else ""."""
+        try:
+            self._folder = NodeFolder(name, self._place.node)
+            self._log = worker_log(name, number)
+        except OSError as error:
+            return f"it cannot keep files of a search: {error}"
+        return ""
 
     def exchange(self, call: ActorCall) -> Heard:
         """Carry out the orders, and wait for something to say."""
@@ -184,7 +197,8 @@ class RayActor:
             if self._workers is not None:
                 self._workers.close()
             self._workers = None
-            self._folder.leave()
+            if self._folder is not None:
+                self._folder.leave()
         if ends_actor:
             threading.Timer(_LEAVE_S, os._exit, (0,)).start()
 
@@ -198,8 +212,10 @@ class RayActor:
         if call.number < self._latest or self._problem is not None:
             return False
         # Whether it has outgrown is told with what it says: to ask takes longer than a message.
-        is_known = call.known.begun and call.known.opened == self._is_open
-        return is_known and not self._outbox.messages
+        known = call.known
+        if not known.begun or known.opened != self._is_open or known.unfit != bool(self._unfit):
+            return False
+        return not self._outbox.messages
 
     def _heard(self, call: ActorCall) -> Heard:
         return Heard(
@@ -210,7 +226,7 @@ class RayActor:
             place=None if call.known.begun else self._place,
             log="" if call.known.begun else str(self._log),
             problem=self._problem,
-            unfit="" if call.known.begun else self._unfit,
+            unfit=self._unfit,
         )
 
     @property
@@ -219,7 +235,7 @@ class RayActor:
 
     def _state(self) -> State:
         outgrown = self._workers is not None and self._workers.is_outgrown(0)
-        return State(begun=True, opened=self._is_open, outgrown=outgrown)
+        return State(True, self._is_open, outgrown, unfit=bool(self._unfit))
 
     def _collect(self) -> None:
         if self._workers is None:  # it has no data yet
@@ -251,11 +267,15 @@ class RayActor:
                 self._obey(self._workers, order)
 
     def _open(self, order: Open) -> None:
-        if self._unfit:
+        if self._unfit or self._folder is None:
             return
         setup = order.setup
         if order.data is not None:
-            setup = replace(setup, data=self._folder.unpack(order.data))
+            try:
+                setup = replace(setup, data=self._folder.unpack(order.data))
+            except OSError as error:  # mostly a full disk: other nodes may train
+                self._unfit = f"it cannot keep the data: {error}"
+                return
         here = max(1, int(cores() / max(self._cpus, 1.0)))
         setup = replace(
             setup,

@@ -132,7 +132,8 @@ class RayWorkers:
         self._grows = processes is None
         # The nodes that may not train; their actors stay, so that no others begin there.
         self._left_out: set[WorkerPlace] = set()
-        self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
+        self._processes = processes or max(1, back_end.room(self._watch.resources))
+        self.count = self.lanes * self._processes
         self._share = share or (lambda: self.count)
         # The first ones of all: others are not needed now.
         self._remotes: list[RemoteActor] = []
@@ -152,15 +153,25 @@ class RayWorkers:
     def _data_and_nodes(self, data: Path) -> str:
         """ "12 MB of data to 3 nodes"."""
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
-        fitting = sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
-        nodes = _nodes(max(1, min(fitting, self.count // self.lanes)))
+        nodes = _nodes(max(1, min(self._fitting_nodes, self.count // self.lanes)))
         return f"{format_bytes(size)} of data to {nodes}"
+
+    @property
+    def _fitting_nodes(self) -> int:
+        """How many have room for a worker."""
+        return sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
+
+    @property
+    def _unfit(self) -> int:
+        """How many actors are on nodes that may not train."""
+        return sum(remote.state.unfit for remote in self._remotes)
 
     def _start_needed(self, at_least: int = 0) -> None:
         """Make the actors that the share asks for; end an idle one that it has not asked for during
         a while."""
         share = max(at_least, min(self._share(), self.count))
-        needed, clock = math.ceil(share / self.lanes), time.monotonic()
+        needed, clock = math.ceil(share / self.lanes) + self._unfit, time.monotonic()
+        needed = min(needed, self.count // self.lanes)
         while len(self._remotes) < needed:
             self._remotes.append(self._make(len(self._remotes)))
         if len(self._remotes) <= needed:
@@ -295,13 +306,24 @@ class RayWorkers:
             raise WorkerError(heard.problem)
         if remote.place is None and heard.place is not None:
             self._log_place(remote, heard)
-            if heard.unfit and heard.place not in self._left_out:
-                self._left_out.add(heard.place)
-                self._tell_user(f"node {heard.place} is left out: {heard.unfit}")
         first = self._workers_of(remote)[0]
         self._messages += [(first + lane, message) for lane, message in remote.hear(heard)]
+        if heard.unfit and remote.place is not None:
+            self._leave_out(remote.place, heard.unfit)
         if remote.state.opened:
             self._failed_starts = 0
+
+    def _leave_out(self, place: WorkerPlace, reason: str) -> None:
+        """Have others train in place of the node's workers. Raises WorkerError without any."""
+        if not self._grows:  # otherwise the room of other nodes is used already
+            self.count = max(self.count, self.lanes * (self._processes + self._unfit))
+        if place in self._left_out:
+            return
+        self._left_out.add(place)
+        told = f"node {place} is left out: {reason}"
+        if len(self._left_out) >= self._fitting_nodes and self._unfit == len(self._remotes):
+            raise WorkerError(f"no node can train: {told}")
+        self._tell_user(told)
 
     def _log_place(self, remote: RemoteActor, heard: Heard) -> None:
         assert heard.place is not None
@@ -344,10 +366,10 @@ class RayWorkers:
 
     def close(self) -> None:
         self._watch.end()
-        self._quiet.end()
         remotes, self._remotes = self._remotes, []
         self._data = None
         _end(remotes, within_s=_CLOSE_S)
+        self._quiet.end()
 
 
 def _nodes(count: int) -> str:
