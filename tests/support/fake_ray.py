@@ -6,6 +6,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -24,7 +25,8 @@ class TaskFailed(Exception):
 
 class FakeRay(ModuleType):
     """`living`: the resources of the living nodes. `calls`: what was called that changes
-    something. What is put into the store stays the same object."""
+    something. `session`: the folder of a cluster that it has started. What is put into the store
+    stays the same object."""
 
     def __init__(self) -> None:
         super().__init__("ray")
@@ -86,4 +88,5 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     vars(ray).update(exceptions=exceptions, _private=private)
     for module in (ray, private, exceptions, worker, utils):
         monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, "ray._raylet", MagicMock())
     return ray

@@ -55,8 +55,13 @@ def ray_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in RAY_VARIABLES if name in os.environ}
 
 
-def test_a_cluster_of_its_own_is_closed_to_others_and_ends(told: Told, fake_ray: FakeRay) -> None:
+def test_a_cluster_of_its_own_is_closed_to_others_and_ends(
+    told: Told, fake_ray: FakeRay, tmp_path: Path
+) -> None:
     before = dict(os.environ)
+    (tmp_path / "session_1" / "logs").mkdir(parents=True)
+    (tmp_path / "session_latest").symlink_to(tmp_path / "session_1")
+    fake_ray.session = str(tmp_path / "session_1")
     seen: list[dict[str, str]] = []
     fake_ray.connecting = lambda: seen.append(ray_variables())
     for _ in range(2):
@@ -64,6 +69,7 @@ def test_a_cluster_of_its_own_is_closed_to_others_and_ends(told: Told, fake_ray:
             assert fake_ray.is_connected
         assert not fake_ray.is_connected
     assert dict(os.environ) == before
+    assert not list(tmp_path.glob("session_*"))
     [options, _] = fake_ray.called("init")
     assert options["address"] == "local"
     assert (options["include_dashboard"], options["_node_ip_address"]) == (False, "127.0.0.1")

@@ -361,15 +361,35 @@ def test_an_actors_problem_ends_the_search(search: Search) -> None:
         workers.wait(0)
 
 
-def test_a_node_that_may_not_train_is_told_of_once(search: Search) -> None:
+UNFIT = {"state": State(begun=True, unfit=True), "unfit": "numpy 1.0 there, 2.0 here"}
+LEFT_OUT = "is left out: numpy 1.0 there, 2.0 here"
+
+
+def test_a_node_that_may_not_train_is_told_of_once(search: Search, fake_ray: FakeRay) -> None:
+    """Others take the places of its workers."""
+    fake_ray.living.append({"CPU": 1.0})
     workers = search.open(2)
     workers.start()
     for actor in search.actors:
         actor.number = 7  # both are on one node
-        actor.answer(state=State(begun=True), unfit="numpy 1.0 there, 2.0 here")
+        actor.answer(**UNFIT)
     workers.wait(0)
-    assert search.told == ["node host/node7 is left out: numpy 1.0 there, 2.0 here"]
+    assert search.told == [f"node host/node7 {LEFT_OUT}"]
     assert not workers.takes(0)
+    assert workers.count == 4
+    workers.wait(0)
+    assert len(search.actors) == 4
+    search.actors[-1].answer()
+    workers.wait(0)
+    assert workers.takes(3)
+
+
+def test_no_node_may_train(search: Search) -> None:
+    workers = search.open(1)
+    workers.start()
+    search.actors[0].answer(**UNFIT)
+    with pytest.raises(WorkerError, match=f"^no node can train: node host/node0 {LEFT_OUT}$"):
+        workers.wait(0)
 
 
 def test_the_user_is_told_what_is_sent(search: Search, fake_ray: FakeRay, tmp_path: Path) -> None:

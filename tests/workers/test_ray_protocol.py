@@ -216,14 +216,14 @@ def test_a_process_that_cannot_be_started_says_why(
     """Ended with one line, instead of a traceback of Ray's."""
 
     def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(node_actor, "LocalWorkers", fail)
     remote = RemoteActor(0, actor)
     remote.open(Open(setup, None, None))
     heard = actor.exchange(remote.next_call())
     assert heard.problem is not None
-    assert "No space left on device (on " in heard.problem
+    assert "Resource temporarily unavailable (on " in heard.problem
     assert str(actor._log) in heard.problem
     assert actor.exchange(remote.next_call()).problem == heard.problem
 
