@@ -79,9 +79,7 @@ class Task:
         printed, _ = process.communicate(timeout=60)
         return process.returncode, printed
 
-    def stop(
-        self, process: subprocess.Popen[str], number: int = signal.SIGUSR1
-    ) -> tuple[int, str]:
+    def stop(self, process: subprocess.Popen[str], number: int = signal.SIGUSR1) -> tuple[int, str]:
         """As `--signal=B:USR1@120`: the batch shell alone gets it."""
         process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
