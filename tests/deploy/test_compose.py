@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from compose_file import ComposeFile, read_compose, read_environment
-from containers import GATEWAY, Container, Project
+from containers import GATEWAY, Container, Project, why_no_containers
 from waiting import wait_until
 
 # To bring it up takes a minute, and more beside other tests.
@@ -96,10 +95,10 @@ class Stay(urllib.request.HTTPRedirectHandler):
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """The server, reached at GATEWAY by one variable of .env, with two workers and a study."""
-    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("ip"):
+    if reason := why_no_containers():
         if os.environ.get("CI"):
-            pytest.fail("containers need Linux, root and iproute2")
-        pytest.skip("containers need Linux, root and iproute2")
+            pytest.fail(reason)
+        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("compose")
     secrets = made_environment(folder / "project")
     file = read_compose(

@@ -10,7 +10,7 @@ from s3_server import S3Server
 from toy_study import S3_URL, Bench
 from waiting import wait_until
 
-from tuner.errors import ArtifactsUnavailable
+from tuner.errors import ArtifactsUnavailable, StudyError
 from tuner.manage.cleaning import Project, find_leftovers
 from tuner.manage.deletion import remove_study
 from tuner.runner import RunStatus, Silent
@@ -97,6 +97,18 @@ def test_trials_go_on_while_the_store_is_away(bench: Bench, s3: S3Server) -> Non
     networks = [trial.last.model for trial in bench.trials if trial.last]
     assert all(open_artifacts(bench.settings).get(model) for model in networks if model)
     assert len([model for model in networks if model]) == 3
+
+
+@SQLITE
+def test_a_study_is_not_deleted_while_the_store_is_away(bench: Bench) -> None:
+    study = bench.create()
+    settings = replace(bench.settings, artifacts_url="s3://no-such-bucket/project")
+    with pytest.raises(ArtifactsUnavailable, match=r"no such bucket; nothing was deleted; .*keep-"):
+        remove_study(settings, bench.store, study, keep_runs=True)
+    assert bench.trials == []  # the study is there
+    remove_study(settings, bench.store, study, keep_runs=True, keep_networks=True)
+    with pytest.raises(StudyError):
+        assert bench.trials
 
 
 @SQLITE

@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,11 @@ from tuner.errors import ArtifactError, ArtifactsUnavailable, UsageError
 from tuner.functions.trial_files import OwnFiles
 from tuner.settings import load_settings
 from tuner.study import artifacts as artifacts_module
+from tuner.study import download_cache
 from tuner.study.artifacts import Artifact, Artifacts, artifacts_at, open_artifacts, patiently
 from tuner.study.messages import Checkpoints
-from tuner.study.remote_artifacts import RemoteArtifacts
+from tuner.study.remote_artifacts import RemoteArtifacts, _open_client
+from tuner.system.store_urls import SCHEMES
 
 NAME = "study/trial-0/attempt-1.keras"
 
@@ -107,6 +112,27 @@ def test_copies_are_removed_a_day_after_their_last_use(artifacts: RemoteArtifact
     assert used.exists()
 
 
+def test_one_content_under_two_names(artifacts: RemoteArtifacts) -> None:
+    names = ("trial-3/attempt-1.pkl", "trial-5/attempt-2.pkl")
+    files = [artifacts.get(artifacts.put(name, b"the same weights")) for name in names]
+    assert [file.read_bytes() for file in files] == [b"the same weights"] * 2
+    assert [file.name for file in files] == ["attempt-1.pkl", "attempt-2.pkl"]
+
+
+def test_a_copy_that_was_swept_just_now_is_downloaded_again(
+    artifacts: RemoteArtifacts, downloads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = artifacts.put(NAME, b"weights")
+    swept = artifacts.get(stored)
+    cached, answers = download_cache.cached, [swept]
+    swept.unlink()
+    monkeypatch.setattr(
+        download_cache, "cached", lambda *wanted: answers.pop() if answers else cached(*wanted)
+    )
+    assert artifacts.get(stored).read_bytes() == b"weights"
+    assert len(downloads) == 2
+
+
 def test_copies_are_for_this_user_alone(artifacts: RemoteArtifacts) -> None:
     file = artifacts.get(artifacts.put(NAME, b"weights"))
     assert file.parents[1].stat().st_mode & 0o077 == 0
@@ -178,6 +204,36 @@ def test_a_store_that_cannot_be_reached_is_given_up_soon(
         artifacts.sweep("study")  # raises nothing
     finally:
         s3.start()
+
+
+def test_a_store_that_is_silent_is_given_up(
+    artifacts: RemoteArtifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each layer of its client would ask again by itself."""
+    times: dict[str, Any] = SCHEMES["s3"].options["config_kwargs"]
+    monkeypatch.setitem(times, "read_timeout", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(_count_connections, silent)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        _open_client.cache_clear()
+        with (
+            surroundings({"AWS_ENDPOINT_URL": endpoint}),
+            pytest.raises(ArtifactsUnavailable, match=f"cannot be reached at {endpoint}"),
+        ):
+            artifacts.exists(NAME)
+        silent.shutdown(socket.SHUT_RDWR)
+        _open_client.cache_clear()
+        assert asked.result() == times["retries"]["total_max_attempts"]
+
+
+def _count_connections(silent: socket.socket) -> int:
+    connections = []
+    with suppress(OSError):
+        while True:
+            connections.append(silent.accept()[0])
+    for connection in connections:
+        connection.close()
+    return len(connections)
 
 
 def test_a_network_waits_for_a_store_that_comes_back(

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from tuner.errors import ArtifactError, StudyError
+from tuner.errors import ArtifactError, ArtifactsUnavailable, StudyError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_unused, kept_files
 from tuner.runner.study_files import OWNER_FILE, sweep_study
@@ -35,8 +35,12 @@ def remove_study(
     """Delete a study: its MLflow runs, its rows, its saved networks, and the data from memory and
     the code of a notebook that were kept for it alone. Returns the networks that
     stay although they were to go: see `unowned_networks`. Raises StudyError while a search is
-    running; with `force` the search is asked to stop, and `say` is told of it."""
+    running; with `force` the search is asked to stop, and `say` is told of it. Raises
+    ArtifactsUnavailable, and deletes nothing, where the store of networks is to be cleaned and does
+    not answer."""
     check_settled(store, "study delete")
+    if not keep_networks:
+        _check_reachable(settings, study)
     with closed_to_searches(store, study, force, say):
         if not keep_runs:
             from tuner.tracking import sync
@@ -64,6 +68,17 @@ def delete_study(
     if keep_networks:  # on purpose: without the mark `tuner gc` leaves the folder alone
         with contextlib.suppress(OSError):
             artifacts.delete(f"{study.uuid}/{OWNER_FILE}")
+
+
+def _check_reachable(settings: Settings, study: StudyRow) -> None:
+    """Before rows are deleted that say what lies in the store."""
+    try:
+        open_artifacts(settings).names("*")
+    except ArtifactsUnavailable as error:
+        again = command("study", "delete", in_command(study.name), "--keep-networks")
+        raise ArtifactsUnavailable(
+            f"{error}; nothing was deleted; to leave the study's files there: {again}"
+        ) from error
 
 
 def unowned_networks(settings: Settings, store: Store, study: StudyRow) -> list[str]:

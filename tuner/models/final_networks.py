@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tuner.data import Dataset
 from tuner.data.preparing import input_blocks
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, ArtifactsUnavailable
 from tuner.models.model import Model, load_file
 from tuner.models.training_here import Training, train_here
 from tuner.preparation.predictions import join_outputs
@@ -74,9 +74,17 @@ class FinalNetworks:
 
     def kept(self) -> FinalNetwork | None:
         """The network that an earlier promotion of this trial left; None without one, or if it was
-        trained in another way or by another version."""
-        with suppress(ArtifactError, OSError, ValueError, LookupError, TypeError):
-            record = np.load(self._store.get(Artifact(self._record)), allow_pickle=False)
+        trained in another way or by another version. Raises ArtifactsUnavailable where the store
+        does not say: another training would read the test split again."""
+        try:
+            return patiently(self._read_kept)
+        except ArtifactsUnavailable:
+            raise
+        except (ArtifactError, OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _read_kept(self) -> FinalNetwork | None:
+        with np.load(self._store.get(Artifact(self._record)), allow_pickle=False) as record:
             facts = json.loads(str(record["facts"]))
             if facts.pop("identity") == self._identity():
                 sha256 = facts.pop("sha256")
@@ -121,7 +129,7 @@ class FinalNetworks:
         content = io.BytesIO()
         facts |= {"identity": self._identity()}
         np.savez(content, outputs=outputs, facts=np.asarray(json.dumps(facts)))
-        self._store.put(self._record, content.getvalue())
+        patiently(lambda: self._store.put(self._record, content.getvalue()))
 
     def forget(self) -> None:
         """Remove what is kept: the network is in MLflow."""

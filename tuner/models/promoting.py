@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tuner.data import Dataset
-from tuner.errors import NotPromoted, StudyError, TrackingError
+from tuner.errors import ArtifactsUnavailable, NotPromoted, StudyError, TrackingError
 from tuner.manage.carried_code import needed_by_study
 from tuner.manage.databases import check_settled
 from tuner.manage.own_functions import check_trained_by_tuner
@@ -175,5 +175,8 @@ def _next_step(
 
 
 def _place(networks: FinalNetworks) -> str:
-    is_kept = networks.kept() is not None
+    try:
+        is_kept = networks.kept() is not None
+    except ArtifactsUnavailable:
+        is_kept = False
     return f"the trained network is kept in {networks.place}; " if is_kept else ""

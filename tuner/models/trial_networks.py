@@ -11,7 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tuner.data.preparing import describe_network
-from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
+from tuner.errors import (
+    ArtifactError,
+    ArtifactsUnavailable,
+    StudyError,
+    TrackingError,
+    TunerError,
+)
 from tuner.manage.carried_code import UntrustedCode
 from tuner.models.model import Model, load_file
 from tuner.models.training_here import Training, train_here
@@ -201,10 +207,17 @@ def _write_network(
     remarks: list[str],
     data: str | None,
 ) -> NetworkSource:
-    if _copy_saved(settings, trial, target, remarks):
-        return NetworkSource.SAVED
+    unavailable = None
+    try:
+        if _copy_saved(settings, trial, target, remarks):
+            return NetworkSource.SAVED
+    except ArtifactsUnavailable as error:
+        unavailable = error
+        remarks.append(f"{error}; it is not used")
     if _copy_logged(settings, store, study, trial, target, remarks):
         return NetworkSource.MLFLOW
+    if unavailable is not None:  # training it again may take hours, and the store be back by then
+        raise unavailable
     if not trial.params:
         raise StudyError(
             f"trial {trial.number} of study {study.name!r} has no network yet: it has not begun"
@@ -227,6 +240,8 @@ def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list
         if not artifacts.exists(saved.path):
             return False  # on another machine, or deleted: nothing to remark
         shutil.copyfile(artifacts.get(saved), target)
+    except ArtifactsUnavailable:
+        raise
     except ArtifactError as error:
         remarks.append(f"{error}; it is not used")
         return False

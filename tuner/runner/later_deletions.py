@@ -1,17 +1,19 @@
 """Deletions in a store on other machines: one thread does them, so that the loop need not wait for
 the store."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 
 Deletion = Callable[[], None]
+log = logging.getLogger(__name__)
 # What is not deleted at the end of a search costs space in the store, until `tuner gc`.
 _AT_THE_END_S = 10.0
 
 
 class LaterDeletions:
-    """Does deletions in order. They must raise nothing."""
+    """Does deletions in order. One that raises is logged, and left to `tuner gc`."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[Deletion | None] = queue.SimpleQueue()
@@ -28,7 +30,10 @@ class LaterDeletions:
 
     def _run(self) -> None:
         while (deletion := self._waiting.get()) is not None:
-            deletion()
+            try:
+                deletion()
+            except Exception as error:  # the others are still to be done
+                log.warning("files of trials that have ended are left (%s)", error)
 
 
 def at_once(deletion: Deletion) -> None:

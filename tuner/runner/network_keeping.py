@@ -2,11 +2,13 @@
 theirs."""
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from tuner.errors import ArtifactError
+from tuner.runner.later_deletions import Deletion, at_once
 from tuner.storage import Store
 from tuner.storage.kept_networks import (
     EVERY,
@@ -30,7 +32,7 @@ class KeptNetworks:
     decides which trials are the best.
 
     `most`: so many of the best trials keep theirs, or EVERY. `artifacts`: where the files are; None
-    where they are not this database's to remove.
+    where they are not this database's to remove. `later`: does what the loop need not wait for.
     """
 
     store: Store
@@ -39,6 +41,7 @@ class KeptNetworks:
     most: int
     selects: bool
     artifacts: Artifacts | None
+    later: Callable[[Deletion], None] = at_once
     # The score that a trial had to beat when SQL was asked last. It only gets better.
     _bar: float | None = field(default=None, init=False)
     _is_trimmed: bool = field(default=False, init=False)
@@ -72,8 +75,12 @@ class KeptNetworks:
         self._remove(released(self.store, self.study))
 
     def _remove(self, networks: Iterable[ReleasedNetwork]) -> None:
-        if self.artifacts is not None and (networks := remove_files(self.artifacts, networks)):
-            note_removed(self.store, self.study, networks)
+        if self.artifacts is not None and (networks := list(networks)):
+            self.later(partial(self._remove_and_note, self.artifacts, networks))
+
+    def _remove_and_note(self, artifacts: Artifacts, networks: list[ReleasedNetwork]) -> None:
+        if removed := remove_files(artifacts, networks):
+            note_removed(self.store, self.study, removed)
 
 
 def remove_files(

@@ -371,7 +371,7 @@ class _Search:
             workers=metered(workers, self.meter),
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s, later),
-            networks=self._networks(),
+            networks=self._networks(later),
             program_key=_no_program if self.study.spec.function_kind.trains else program_key,
             engine=self.options.engine,
             watcher=self.watcher,
@@ -380,7 +380,7 @@ class _Search:
             follows_total=self.options.follows_total,
         )
 
-    def _networks(self) -> KeptNetworks:
+    def _networks(self, later: Callable[[Deletion], None]) -> KeptNetworks:
         spec = self.study.spec
         return KeptNetworks(
             store=self.store,
@@ -391,6 +391,7 @@ class _Search:
             selects=spec.selects,
             # Those of a database that may be a copy belong to the original.
             artifacts=open_artifacts(self.settings) if is_settled(self.store) else None,
+            later=later,
         )
 
     @contextmanager

@@ -31,8 +31,9 @@ def cached(key: str, name: str, download: Callable[[Path], object]) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=place))
     try:
         download(partial / name)
-        with suppress(OSError):  # another process has just downloaded it too
-            partial.rename(folder)
+        # Into the folder, not with it: the same content may be there under another name.
+        folder.mkdir(exist_ok=True)
+        (partial / name).replace(file)
         return file
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -97,7 +97,7 @@ class RemoteArtifacts:
         try:
             file = download_cache.cached(copy, name, download)
             check_file(file, artifact, place)
-        except ArtifactError:
+        except (ArtifactError, FileNotFoundError):  # or one that was swept just now
             download_cache.forget(copy)
             file = download_cache.cached(copy, name, download)
             try:
@@ -220,7 +220,7 @@ def _open_client(scheme: str, process: int) -> Any:
         import fsspec
 
         # Listings must not be remembered: other machines write too.
-        return fsspec.filesystem(
+        client = fsspec.filesystem(
             kind.protocol, skip_instance_cache=True, use_listings_cache=False, **kind.options
         )
     except ImportError as error:
@@ -228,6 +228,9 @@ def _open_client(scheme: str, process: int) -> Any:
             f"{scheme}:// needs a package that is not installed here: "
             f"{install_command(kind.package)}"
         ) from error
+    if kind.tries is not None:
+        client.retries = kind.tries
+    return client
 
 
 @contextmanager

@@ -9,22 +9,23 @@ from tuner.system.secret_masking import without_secrets
 
 class Scheme(NamedTuple):
     """A kind of store. `protocol`: fsspec's. `package`: what brings its client. `options`: of the
-    client."""
+    client. `tries`: how often the client itself makes a request; None for as often as it likes."""
 
     protocol: str
     package: str
     options: dict[str, Any]
+    tries: int | None = None
 
 
-# A machine that does not answer is given up after 2 x 5 s. One that answers slowly may take a
-# minute for a block.
+# A server that cannot be connected to is given up after 2 x 5 s, one that falls silent after
+# 2 x 20 s. s3fs would make each of its requests 5 times: silence would last for minutes.
 _S3_TIMES = {
     "connect_timeout": 5,
-    "read_timeout": 60,
-    "retries": {"mode": "standard", "max_attempts": 2},
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 SCHEMES = {
-    "s3": Scheme("s3", "s3fs", {"config_kwargs": _S3_TIMES}),
+    "s3": Scheme("s3", "s3fs", {"config_kwargs": _S3_TIMES}, tries=1),
     "gs": Scheme("gs", "gcsfs", {}),
     "az": Scheme("az", "adlfs", {}),
 }
