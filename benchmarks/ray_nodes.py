@@ -208,7 +208,7 @@ def back_end_of(on: str | None, trial_cpus: float = 1.0) -> Iterator[str | BackE
     if on is None:
         yield "local"
         return
-    from tuner.workers.ray_cluster import open_cluster
+    from tuner.workers.ray.cluster_connection import open_cluster
 
     with open_cluster(on, trial_cpus=trial_cpus) as back_end:
         yield back_end

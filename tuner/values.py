@@ -45,12 +45,6 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
-def format_place(host: str, node: str) -> str:
-    """A machine of a cluster, with as much of its node's id as tells it from others: vm/6c414144.
-    Several nodes may run on one machine."""
-    return f"{host}/{node[:8]}" if node else host
-
-
 def parse_scalar(text: str) -> Scalar | None:
     """A plain word as YAML 1.2 reads it: number, truth value, null or, failing these, itself."""
     if len(text) > LONGEST_NUMBER:

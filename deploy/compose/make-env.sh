@@ -18,4 +18,6 @@ while IFS= read -r line; do
   printf '%s\n' "$line"
 done < .env.example > "$new"
 mv "$new" .env
+# Containers read these, each as a user of its own. They hold no secret.
+chmod a+r deploy/compose/databases.sql deploy/compose/mlflow-auth.ini
 echo "wrote .env, which only you can read: six secrets, and variables to set"

@@ -85,9 +85,7 @@ def _proposals(sampler: BaseSampler) -> list[dict[str, Any]]:
 
 def test_tpe_proposes_what_optunas_does_beside_running_trials() -> None:
     options = {"seed": 3, "multivariate": True, "group": True, "constant_liar": True}
-    ours = BoundedTPESampler(**options)
-    assert _proposals(ours) == _proposals(TPESampler(**options))
-    assert len(ours._known_params or {}) == 10
+    assert _proposals(BoundedTPESampler(**options)) == _proposals(TPESampler(**options))
 
 
 def test_qmc_keeps_the_studys_seed() -> None:

@@ -14,6 +14,7 @@ from tuner.runner import RunStatus, Silent
 from tuner.storage import Store, attempt_rows, daemon_rows, leases, open_store, slots, study_control
 from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.study.ends import TrialEnd
+from tuner.study.messages import WorkerPlace
 from tuner.study.spec import Choice
 from tuner.study.study_state import StudyState
 
@@ -153,7 +154,7 @@ def test_places_of_a_cluster_are_watched(store: Store, study: StudyRow) -> None:
     slots.ensure_slots(store, study, 1)
     lease = leases.open_lease(store, study)
     slot = begun(store, lease)
-    attempt_rows.move(store, lease, slot, 0, ("rack-1", "6c414144aa"))
+    attempt_rows.move(store, lease, slot, 0, WorkerPlace("rack-1", "6c414144aa"))
     seen: list[tuple[dict[int, str], str]] = []
 
     class Places(Silent):

@@ -16,6 +16,7 @@ from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
 from tuner.reports.study_tables import trial_cells
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
+from tuner.study.messages import WorkerPlace
 
 NAMES = st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8}){0,3}", fullmatch=True)
 CELLS = st.one_of(
@@ -193,7 +194,7 @@ def test_a_command_is_kept_whole(at_width: Any, capsys: pytest.CaptureFixture[st
 def test_the_live_display_names_the_machines(width: int) -> None:
     status = RunStatus(10, 1, workers=[WorkerStatus(n, 3, 27, 0.5) for n in range(3)])
     for worker, node in enumerate(["6c414144aa", "6c414144aa", "8720332abb"]):
-        status.show_place(worker, ("rack-1", node))
+        status.show_place(worker, WorkerPlace("rack-1", node))
     console = Console(width=width, height=30, color_system=None, force_terminal=True)
     lines = [
         "".join(segment.text for segment in line)

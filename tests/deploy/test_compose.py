@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from compose_file import ComposeFile, read_compose, read_environment
-from containers import GATEWAY, Container, Project
+from containers import GATEWAY, Container, Project, why_no_containers
 from waiting import wait_until
 
 # To bring it up takes a minute, and more beside other tests.
@@ -36,11 +35,12 @@ EXPERIMENT = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=first"
 def made_environment(folder: Path) -> dict[str, str]:
     """What deploy/compose/make-env.sh writes."""
     place = folder / "deploy" / "compose"
-    place.mkdir(parents=True)
-    shutil.copy(ROOT / "deploy" / "compose" / "make-env.sh", place)
+    shutil.copytree(ROOT / "deploy" / "compose", place)
     shutil.copy(ROOT / ".env.example", folder)
+    (place / "databases.sql").chmod(0o600)  # as a clone under umask 077 leaves it
     script = ["sh", str(place / "make-env.sh")]
     subprocess.run(script, check=True, capture_output=True)
+    assert (place / "databases.sql").stat().st_mode & 0o777 == 0o644
     assert (folder / ".env").stat().st_mode & 0o777 == 0o600
     again = subprocess.run(script, capture_output=True, text=True)
     assert (again.returncode, again.stderr) == (1, "there is a .env already; nothing was changed\n")
@@ -95,10 +95,10 @@ class Stay(urllib.request.HTTPRedirectHandler):
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """The server, reached at GATEWAY by one variable of .env, with two workers and a study."""
-    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("ip"):
+    if reason := why_no_containers():
         if os.environ.get("CI"):
-            pytest.fail("containers need Linux, root and iproute2")
-        pytest.skip("containers need Linux, root and iproute2")
+            pytest.fail(reason)
+        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("compose")
     secrets = made_environment(folder / "project")
     file = read_compose(

@@ -17,11 +17,36 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # What may be otherwise without harm, and why.
 HARMLESS = {"mlflow command 6 changed": "MLflow's number of processes"}
+# Lines that no loop below reaches: what stands there, and what would be wrong.
+CHANGES = (
+    ("  cap_drop: [ALL]\n", ""),
+    ("tmpfs: [/tmp, /run/postgresql]", "tmpfs: [/tmp]"),
+    ("database: {condition: service_healthy}\n      mlflow", "mlflow"),
+    ("/databases.sql:ro", "/databases.sql"),
+    ("/mlflow-auth.ini:ro", "/mlflow-auth.ini"),
+    ("start_period: 60s", "start_period: 1s"),
+    ('volumes: ["data:/data"]', 'volumes: ["datasets:/data"]'),
+    ('restart: "no"', "restart: always"),
+    ("profiles: [command]", "profiles: []"),
+    ("TUNER_WORKERS", "WORKERS"),
+    ("TUNER_WORKER_CPUS", "WORKER_CPUS"),
+    ("stop_grace_period: 2m", "stop_grace_period: 5s"),
+    ("  build: .\n", ""),
+    ("    entrypoint: [mlflow]", "    image: tuner:0.1\n    entrypoint: [mlflow]"),
+    ("no-new-privileges:true", "no-new-privileges:false"),
+    ("  init: true\n", ""),
+)
 Mutant = tuple[str, str, str]
 
 
 def test_the_files_fit_together() -> None:
     review(COMPOSE, DOCKERFILE)
+
+
+def test_each_variable_of_the_example_is_read_and_the_other_way_round() -> None:
+    example = re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    passed_on = re.findall(r"^  (AWS_\w+):$", COMPOSE, re.MULTILINE)
+    assert {*re.findall(r"\$\{(\w+)", COMPOSE), *passed_on} == set(example)
 
 
 def mutants() -> Iterator[Mutant]:
@@ -36,6 +61,10 @@ def mutants() -> Iterator[Mutant]:
         for key in ("image", "volumes", "ports", "depends_on", "restart", "tmpfs", "read_only"):
             if key in service and name != "tuner":
                 yield f"{name} {key} left-out", changed(content, name, (), key, None), DOCKERFILE
+    for old, new in CHANGES:
+        assert old in COMPOSE
+        yield f"{old.strip()} -> {new.strip()}", COMPOSE.replace(old, new, 1), DOCKERFILE
+    yield "uv without its hash", COMPOSE, DOCKERFILE.replace(" --require-hashes", "")
     yield from docker_mutants()
     for variable in re.findall(r"\$\{(\w+):\?", COMPOSE):
         yield (

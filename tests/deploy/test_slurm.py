@@ -17,16 +17,6 @@ from tuner.cli.commands import COMMANDS
 from tuner.storage import open_store
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "slurm" / "tuner.sbatch"
-# Its options are Slurm's; it hands signals on to what it started, as the real one does.
-SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do shift; done
-"$@" &
-program=$!
-trap 'kill -TERM $program' TERM
-wait $program; code=$?
-if (( code > 128 )) && kill -0 $program 2>/dev/null; then wait $program; code=$?; fi
-exit $code
-"""
 # In place of the search: it says what it was asked for, and ends as one that writes checkpoints.
 SEARCH = """#!/bin/bash
 echo "$@" > words
@@ -50,7 +40,6 @@ class Task:
         self.folder = folder
         commands = folder / "bin"
         commands.mkdir()
-        self.stub("srun", SRUN)
         self.stub("tuner", search)
         self.stub("scontrol", '#!/bin/sh\necho "$@" >> requeued\n')
         (folder / "tmp").mkdir()
@@ -90,9 +79,9 @@ class Task:
         printed, _ = process.communicate(timeout=60)
         return process.returncode, printed
 
-    def stop(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        """As `--signal=B:TERM@120`: the batch shell alone gets it."""
-        process.send_signal(signal.SIGTERM)
+    def stop(self, process: subprocess.Popen[str], number: int = signal.SIGUSR1) -> tuple[int, str]:
+        """As `--signal=B:USR1@120`: the batch shell alone gets it."""
+        process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
         return process.returncode, printed
 
@@ -118,7 +107,7 @@ def test_its_lines_are_what_sbatch_reads() -> None:
         "job-name", "array", "ntasks", "cpus-per-task", "mem", "time", "signal", "requeue",
         "open-mode", "output",
     }  # fmt: skip
-    assert options["signal"] == "B:TERM@120"
+    assert options["signal"] == "B:USR1@120"
     assert "#SBATCH" not in SCRIPT.read_text().partition("\nset -u")[2]
 
 
@@ -155,6 +144,22 @@ def test_before_its_time_is_over_it_writes_checkpoints_and_goes_to_the_queue(tas
     assert task.has("checkpoint")
     assert task.text("requeued") == "requeue 4711"
     assert list((task.folder / "tmp").iterdir()) == []
+
+
+def test_a_task_that_is_cancelled_writes_checkpoints_and_stays_out_of_the_queue(task: Task) -> None:
+    (task.folder / "works").touch()
+    process = task.start("digits", "100")
+    wait_until(lambda: task.has("begun"))
+    assert task.stop(process, signal.SIGTERM) == (130, "")
+    assert task.has("checkpoint")
+    assert not task.has("requeued")
+    assert list((task.folder / "tmp").iterdir()) == []
+
+
+def test_nothing_stands_between_the_signal_and_the_search() -> None:
+    """Slurm's srun hands SIGTERM on as SIGKILL."""
+    lines = SCRIPT.read_text().splitlines()
+    assert not [line for line in lines if "srun" in line and not line.startswith("#")]
 
 
 @pytest.mark.parametrize("code", ["1", "2", "130"])

@@ -33,6 +33,21 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
+def test_no_text_suggests_to_install_tuner_by_its_name() -> None:
+    """An index has another package of that name, and whatever it holds would be run."""
+    by_name = re.compile(r"\binstall\b.*?(?<![\w./-])tuner(?![\w./-])|['\"]tuner\[")
+    assert by_name.search("pip install --upgrade tuner") and by_name.search("'tuner[gpu]'")
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {line.strip()}"
+        for folder in ("tuner", "docs", "deploy")
+        for path in [REPOSITORY / "README.md", *(REPOSITORY / folder).rglob("*")]
+        if path.suffix in (".py", ".md", ".html", ".yaml", ".sbatch", ".service")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\b(pip|pipx|uv)\b", line) and by_name.search(line)
+    ]
+    assert not found
+
+
 def test_every_variable_that_is_read_is_documented() -> None:
     source = Path(tuner.settings.__file__).read_text(encoding="utf-8")
     # DO_NOT_TRACK and the like are only set, for MLflow's processes.

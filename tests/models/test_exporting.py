@@ -196,7 +196,7 @@ def test_a_missing_package_is_said_first(tuner: Command, monkeypatch: pytest.Mon
     monkeypatch.setattr("tuner.models.formats.export_format.find_spec", lambda name: None)
     done = tuner("export", "no-such-study", "--format", "litert")
     assert done.code == 2
-    told = "LiteRT needs ai-edge-litert, which is not installed: pip install 'tuner[export]'"
+    told = "LiteRT needs ai-edge-litert, which is not installed: pip install ai-edge-litert"
     assert done.err == f"tuner: {told}\n"
 
 

@@ -133,6 +133,10 @@ def test_places_are_kept_and_shown(own_study: Command, ray_nodes: RayNodes, tmp_
     assert attempt["node"] in ray_nodes.node_ids
     assert shown["trained_on"] == f"{attempt['host']}/{attempt['node'][:8]}"
     assert shown["trained_on"] in own_study("trial", "show", "0", "--study", "own").out
+    # A command line may hold secrets, and Ray's dashboard shows those of all jobs.
+    jobs = ray_nodes.jobs()
+    assert "tuner" in jobs
+    assert not any("--no-tracking" in job for job in jobs)
 
 
 def test_a_node_that_joins_with_other_versions(

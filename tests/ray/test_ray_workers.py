@@ -16,8 +16,9 @@ from tuner.runner import KERAS
 from tuner.search_space.parameters import defaults
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
-from tuner.workers import BackEnd, EntryPoint, Workers, local, ray_data
-from tuner.workers.ray_workers import RayBackEnd
+from tuner.workers import BackEnd, EntryPoint, Workers, local
+from tuner.workers.ray import node_data
+from tuner.workers.ray.ray_workers import RayBackEnd
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_data_lie_on_each_node_once_while_a_search_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert setup.data is not None
-    monkeypatch.setattr(ray_data, "PIECE_BYTES", 300)  # so that a file has several
+    monkeypatch.setattr(node_data, "PIECE_BYTES", 300)  # so that a file has several
     sent = {file.name: file.read_bytes() for file in setup.data.iterdir()}
     assert max(map(len, sent.values())) > 300
     with closing(open_on_ray(setup, 3)) as workers:

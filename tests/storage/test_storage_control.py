@@ -15,7 +15,7 @@ from tuner.storage.studies import StudyRow, create_study, delete_study, load_stu
 from tuner.storage.study_control import LoopOrders, read_orders
 from tuner.storage.study_progress import EndedTrial, ProgressReader
 from tuner.study.ends import StopReason, TrialEnd
-from tuner.study.messages import Report
+from tuner.study.messages import Report, WorkerPlace
 from tuner.study.study_state import StudyState
 
 
@@ -164,7 +164,7 @@ def test_running_trials_are_those_of_live_loops(store: Store, study: StudyRow) -
         ("toy", 1, 1, 0, 3, None),
     ]
     assert {(t.worker, t.daemon_id) for t in trials} == {(1, "a daemon"), (0, "a daemon")}
-    attempt_rows.move(store, lease, first, 1, ("rack-1", "6c414144aa"))
+    attempt_rows.move(store, lease, first, 1, WorkerPlace("rack-1", "6c414144aa"))
     assert [trial.place_text for trial in running_trials(store)] == ["rack-1/6c414144", None]
     put_back(store, lease, second, "paused")
     assert [trial.number for trial in running_trials(store)] == [0]

@@ -14,7 +14,7 @@ from tuner.storage.slots import TrialSlot
 from tuner.storage.studies import StudyRow
 from tuner.storage.trial_beginning import begin_trial
 from tuner.study.artifacts import Artifact
-from tuner.study.messages import Ended, Report
+from tuner.study.messages import Ended, Report, WorkerPlace
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_an_attempt_moves_to_another_worker(store: Store, lease: Lease, slot: Tr
 
 def test_where_an_attempt_is_trained(store: Store, lease: Lease) -> None:
     slots.ensure_slots(store, lease, 1)
-    here, there = ("rack-1", "6c414144aa"), ("rack-2", "8720332abb")
+    here, there = WorkerPlace("rack-1", "6c414144aa"), WorkerPlace("rack-2", "8720332abb")
     begun = begin_trial(store, lease, 1, None, True, 0, lambda slot: {}, here)
     assert begun is not None
     assert [(each.host, each.node) for each in attempts(store, begun.slot)] == [here]

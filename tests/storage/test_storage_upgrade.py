@@ -236,7 +236,11 @@ def test_a_revision_set_back_does_no_harm(revision: str, tmp_path: Path) -> None
     ("table", "revision", "words"),
     [
         (VERSION_TABLE, "9999", r"newer version of tuner .*9999.*upgrade tuner"),
-        ("alembic_version", "v9.9.9", r"newer version of Optuna .*v9\.9\.9.*pip install"),
+        (
+            "alembic_version",
+            "v9.9.9",
+            r"newer version of Optuna .*v9\.9\.9.*upgrade tuner and",
+        ),
         ("alembic_version", "v3.0.0.d", r"Optuna's tables are of v3\.0\.0\.d.*tuner db upgrade"),
     ],
 )

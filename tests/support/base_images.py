@@ -47,8 +47,13 @@ def registry_environment() -> dict[str, str]:
 def preparation() -> str:
     """A script that lets users other than root reach what this machine lends: Python, packages and
     the database, wherever they lie."""
-    lent = {parent for place in (_BASE, _SITE, _server(), _HERE) for parent in place.parents}
-    return f"chmod a+x {shlex.join(sorted(map(str, lent)))}"
+    parents = {parent for place in lent() for parent in place.parents}
+    return f"chmod a+x {shlex.join(sorted(map(str, parents)))}"
+
+
+def lent() -> tuple[Path, ...]:
+    """The folders of this machine that containers use where they lie."""
+    return _BASE, _SITE, _BIN, _server(), _HERE
 
 
 # Packages

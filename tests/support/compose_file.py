@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 # Read, and left to Docker: what they say cannot be shown without it.
-_FOR_DOCKER = {"logging", "mem_limit", "shm_size", "cap_drop"}
+_FOR_DOCKER = {"logging", "mem_limit", "shm_size"}
 _READ = {
     "image",
     "cpus",
@@ -22,6 +22,8 @@ _READ = {
     "volumes",
     "tmpfs",
     "ports",
+    "cap_drop",
+    "scale",
 }
 _READ |= {"healthcheck", "depends_on", "restart", "init", "read_only", "stop_grace_period"}
 _READ |= {"profiles"}
@@ -83,9 +85,11 @@ class Service:
     init: bool
     read_only: bool
     no_new_privileges: bool
+    cap_drop: tuple[str, ...]
     stop_grace_s: float
     profiles: tuple[str, ...]
     cpus: float | None
+    scale: int
 
 
 @dataclass(frozen=True)
@@ -180,9 +184,11 @@ def _service(name: str, values: Mapping[str, Any], variables: Mapping[str, str])
         init=values.get("init", False),
         read_only=values.get("read_only", False),
         no_new_privileges="no-new-privileges:true" in values.get("security_opt", []),
+        cap_drop=tuple(values.get("cap_drop", [])),
         stop_grace_s=_seconds(values.get("stop_grace_period", "10s")),
         profiles=tuple(values.get("profiles", [])),
         cpus=float(values["cpus"]) if "cpus" in values else None,
+        scale=int(values.get("scale", 1)),
     )
 
 

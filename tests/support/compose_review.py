@@ -43,7 +43,13 @@ BUCKET = {
     "AWS_SECRET_ACCESS_KEY": "secret-of-the-bucket",
 }
 # As somebody sets them who opens the server to others, and has checkpoints in a bucket.
-OPEN = {"TUNER_BIND": "192.168.1.5", "TUNER_HOST": "tuner.example.com", **BUCKET}
+OPEN = {
+    "TUNER_BIND": "192.168.1.5",
+    "TUNER_HOST": "tuner.example.com",
+    "TUNER_WORKERS": "4",
+    "TUNER_WORKER_CPUS": "2",
+    **BUCKET,
+}
 _INITIAL = "/docker-entrypoint-initdb.d/"
 
 
@@ -87,6 +93,7 @@ def review(compose: str, dockerfile: str) -> None:
     *_, image = read_dockerfile(dockerfile, base_images.python_environment())
     demand(image.user == "10001:10001", "the image must not run as root")
     demand(base_images.is_python(image.base), "the base image must be pinned by its tag")
+    demand("pip install --target /opt/uv --require-hashes" in dockerfile, "uv's hash is not asked")
     _review_image_alone(image)
     for variables in (SECRETS, SECRETS | OPEN):
         _review_services(read_compose(compose, variables), image, variables)
@@ -109,7 +116,22 @@ def _review_services(file: ComposeFile, image: Stage, variables: Mapping[str, st
     for name in ("worker", "tuner"):
         folder = services[name].environment["TUNER_DATA_HOME"]
         demand(not services[name].mount(folder).writable, f"{name}: data sets can be written")
-    demand(services["worker"].service.stop_grace_s >= 60, "worker: no time for checkpoints")
+    _review_worker(services["worker"].service, variables)
+    _review_what_is_shared(services)
+
+
+def _review_worker(service: Service, variables: Mapping[str, str]) -> None:
+    demand(service.stop_grace_s >= 60, "worker: no time for checkpoints")
+    for name, value in (("TUNER_WORKERS", service.scale), ("TUNER_WORKER_CPUS", service.cpus)):
+        demand(value == int(variables.get(name, 1)), f"worker: {name} is not heard")
+
+
+def _review_what_is_shared(services: Mapping[str, Started]) -> None:
+    """All that is built is one image, and all of tuner has one folder of networks and users."""
+    built = {each.service.image for each in services.values() if each.service.is_built}
+    demand(len(built) == 1, f"there are several images: {built}")
+    homes = {services[name].mount("/data").source for name in ("page", "worker", "tuner")}
+    demand(len(homes) == 1, f"page, workers and commands have different folders: {homes}")
 
 
 def _port(name: str) -> int:
@@ -141,7 +163,11 @@ def _review_safety(started: Started) -> None:
     demand(service.read_only and "/tmp" in service.tmpfs, f"{name}: its files can be written")
     demand(service.no_new_privileges, f"{name}: it may get new privileges")
     demand(service.init, f"{name}: nobody reaps its processes")
-    demand(service.restarts or service.profiles, f"{name}: nothing starts it again")
+    demand(service.restarts != bool(service.profiles), f"{name}: its restarts are wrong")
+    demand(not service.is_built or service.cap_drop == ("ALL",), f"{name}: it has capabilities")
+    for volume in service.volumes:
+        is_ours = not volume.is_named and volume.source.startswith("./deploy/")
+        demand(not (is_ours and volume.writable), f"{name}: it can change {volume.source}")
     for word in (*started.words, *(service.health.test if service.health else ())):
         demand(not any(secret in word for secret in SECRETS.values()), f"{name}: a secret shows")
     database = service.depends_on.get("database")
@@ -160,6 +186,8 @@ def _review_health(started: Started, image: Stage, port: int) -> None:
     if test[1] == "pg_isready":
         done = subprocess.run(test[1:], env=_postgres_path(), capture_output=True, text=True)
         demand(done.stdout == f"127.0.0.1:{port} - no response\n", f"{name}: {done}")
+        demand(test[-2:] == ("--username", "postgres"), f"{name}: it asks as a stranger")
+        demand(service.health and service.health.patience_s >= 60, f"{name}: no time to begin")
         return
     demand(test[1:4] == ("python", "-I", "-c") and len(test) == 5, f"{name}: {test}")
     asked: list[str] = []
@@ -185,6 +213,7 @@ class _Database:
         sql = started.read_mounted(f"{_INITIAL}databases.sql")
         started.secret("POSTGRES_PASSWORD")
         demand(started.mount("/var/lib/postgresql").is_named, "database: its volume is not kept")
+        demand("/run/postgresql" in started.service.tmpfs, "database: no place for its socket")
         variables = dict(re.findall(r"\\getenv (\w+) (\w+)", sql))
         roles = re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD :'(\w+)'", sql)
         self.passwords = {role: started.secret(variables[name]) for role, name in roles}

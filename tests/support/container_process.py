@@ -78,15 +78,22 @@ def make_root(order: dict[str, Any]) -> Path:
     lower = ":".join(reversed(order["layers"]))
     mount("overlay", root, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
     for source, target, writable in order["binds"]:
-        place = mount_point(root, target, Path(source).is_dir())
-        mount(source, place, "", _BIND | _RECURSIVE)
-        if not writable:
-            mount("none", place, "", _BIND | _REMOUNT | _READ_ONLY)
+        bind(source, mount_point(root, target, Path(source).is_dir()), writable)
     for target in order["tmpfs"]:
         mount("tmpfs", mount_point(root, target, True), "tmpfs", _NOSUID | _NODEV, "mode=1777")
+        # The checkout may lie below it.
+        for folder in order["lent"]:
+            if Path(folder).is_relative_to(target):
+                bind(folder, mount_point(root, folder, True), writable=False)
     if order["read_only"]:
         mount("none", root, "", _REMOUNT | _READ_ONLY | _BIND)
     return root
+
+
+def bind(source: str, place: Path, writable: bool) -> None:
+    mount(source, place, "", _BIND | _RECURSIVE)
+    if not writable:
+        mount("none", place, "", _BIND | _REMOUNT | _READ_ONLY)
 
 
 def mount_point(root: Path, target: str, is_folder: bool) -> Path:

@@ -37,6 +37,19 @@ GATEWAY = f"{_NETWORK}.1"
 # Tests share their cores with others.
 _PATIENCE_S = 180.0
 Answer = TypeVar("Answer")
+# Mounts and links that a container needs, tried where nobody else sees them.
+_TRIAL = """mount -t tmpfs none /mnt && cd /mnt && mkdir lower upper work root \\
+ && mount -t overlay none root -o lowerdir=lower,upperdir=upper,workdir=work \\
+ && ip link add bridge type bridge && ip link add eth0 type veth peer name outside"""
+
+
+def why_no_containers() -> str:
+    """What this machine does not allow or have, in a line; "" if containers run here."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("ip"):
+        return "containers need Linux, root and iproute2"
+    words = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "sh", "-c", _TRIAL]
+    tried = subprocess.run(words, capture_output=True, text=True)
+    return f"this machine allows no containers: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 @dataclass(frozen=True)
@@ -224,6 +237,7 @@ class Project:
             "layers": list(layers),
             "own": str(self._layers / own),
             "tmpfs": [],
+            "lent": [str(folder) for folder in base_images.lent()],
             "read_only": False,
             "hostname": own,
             "init": False,
@@ -243,7 +257,7 @@ class Project:
             if service.profiles:
                 continue
             self.wait_for(file, service)
-            for _ in range((scale or {}).get(name, 1)):
+            for _ in range((scale or {}).get(name, service.scale)):
                 self.start(service)
             self._publish(service)
 

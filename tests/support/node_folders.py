@@ -18,7 +18,7 @@ class NodeFolders(FolderArtifacts):
 def open_with(on: str, root: str) -> None:
     """Open the cluster with such a store, and say what is wrong."""
     from tuner.errors import WorkerError
-    from tuner.workers.ray_cluster import open_cluster
+    from tuner.workers.ray.cluster_connection import open_cluster
 
     try:
         with open_cluster(on, artifacts=NodeFolders(Path(root))):

@@ -27,16 +27,18 @@ import pytest
 from fork_server import Forked, start
 
 _SERVE = "import ray_cluster; ray_cluster.serve()"
-_START_S = 120.0
+# The machine may be busy with other tests.
+_START_S = 150.0
 NODES = 3
-# A node that is killed is dead to the others after 2.5 s, one that is frozen after 12 s: with
-# Ray's own values it would be 15 s and 75 s. Without their head, nodes end after 45 s, not 60 s.
+# A node that is killed is dead to the others after 2 s, one that is frozen after 20 s: with Ray's
+# own values it would be 15 s and 75 s. A busy machine lets a node wait for seconds: with 2 s an
+# answer it was taken for dead. Without their head, nodes end after 45 s, not 60 s.
 _SYSTEM = {
     "gcs_rpc_server_reconnect_timeout_s": 45,
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 2000,
-    "health_check_failure_threshold": 5,
+    "health_check_timeout_ms": 6000,
+    "health_check_failure_threshold": 3,
 }
 _NODE = {
     "object_store_memory": 80 * 2**20,
@@ -81,6 +83,7 @@ class RayNodes:
         settings = self.joining | {
             "TMPDIR": str(self.temporary),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_agent_register_timeout_ms": str(int(1000 * _START_S)),
             "RAY_DISABLE_IMPORT_WARNING": "1",
             "RAY_enable_metrics_collection": "0",
             "RAY_enable_open_telemetry": "0",
@@ -96,13 +99,13 @@ class RayNodes:
             return start(_SERVE, [], self.folder, streams, environment)
 
     def _ask(self, what: str, **given: Any) -> Any:
-        self._ours.settimeout(_START_S)
+        self._ours.settimeout(2 * _START_S)
         self._ours.sendall(json.dumps({"what": what, "given": given}).encode() + b"\n")
         line = self._answers.readline()
         if not line:
             raise AssertionError("the cluster has ended: " + self.printed())
         answer = json.loads(line)
-        assert answer["error"] is None, answer["error"]
+        assert answer["error"] is None, f"{answer['error']}\n{self.printed()[-2000:]}"
         return answer["answer"]
 
     def printed(self) -> str:
@@ -131,9 +134,17 @@ class RayNodes:
         workers = [child for raylet in raylets for child in raylet.children()]
         return [worker for worker in workers if "RayActor" in worker.cmdline()[0]]
 
+    def servers(self) -> list[psutil.Process]:
+        """What actors have started, such as fork servers."""
+        return [child for actor in self.actors() for child in actor.children()]
+
     def trainers(self) -> list[psutil.Process]:
-        """The processes that actors have started: fork servers, and those that train."""
-        return [child for actor in self.actors() for child in actor.children(recursive=True)]
+        """The processes that train, which the fork servers have forked."""
+        return [child for server in self.servers() for child in server.children()]
+
+    def jobs(self) -> list[str]:
+        """What the cluster calls those that have connected: by default, their command lines."""
+        return list(self._ask("jobs"))
 
     def restore(self) -> None:
         """Have a head and `NODES` living nodes."""
@@ -207,13 +218,15 @@ class _Server:
     """What the cluster's process does for its `RayNodes`: a method for each order."""
 
     def start(self) -> str:
+        from ray._private import services
         from ray._private.node import Node
         from ray.cluster_utils import Cluster
 
         head = _NODE | {"num_cpus": 0, "no_monitor": True, "_system_config": _SYSTEM}
+        services.get_node = _patient(services.get_node)
         # A process that sends statistics: 1 s of CPU time.
         Node.start_api_server = lambda *_, **__: None
-        self.cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: dict[str, Any] = {}
         for _ in range(NODES):
             self.add(1, wait=False)
@@ -246,6 +259,12 @@ class _Server:
     def pids(self) -> dict[str, int]:
         return {node_id: _raylet(node).pid for node_id, node in self.nodes.items()}
 
+    def jobs(self) -> list[str]:
+        from ray._raylet import GcsClient
+
+        jobs = GcsClient(address=self.cluster.address).get_all_job_info()
+        return [job.entrypoint for job in jobs.values()]
+
     def client(self) -> str:
         head = self.cluster.head_node
         if head._ray_params.ray_client_server_port is None:
@@ -258,18 +277,21 @@ class _Server:
         self.cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def _patiently(make: Callable[[], Any]) -> Any:
-    """Again, where Ray gives up after 30 s: this machine may be that busy."""
-    for attempts_left in (2, 1, 0):
-        known = psutil.Process().children()
-        try:
-            return make()
-        except Exception:
-            for child in psutil.Process().children():
-                if child not in known:
-                    child.kill()
-            if not attempts_left:
-                raise
+def _patient(get_node: Callable[..., Any]) -> Callable[..., Any]:
+    """Ray gives a node up that is not there after 30 s: two Python processes start before it, and
+    this machine may be busy."""
+
+    def get(*given: Any, **named: Any) -> Any:
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                return get_node(*given, **named)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    return get
 
 
 def _raylet(node: Any) -> "subprocess.Popen[bytes]":

@@ -1,15 +1,17 @@
 """Which cluster `--on` names, and which it does not. Real clusters: tests/ray."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tuner.errors import UsageError, WorkerError
 from tuner.settings import ray_environment, ray_login
 from tuner.system.secret_masking import without_secrets
-from tuner.workers import ray_address
-from tuner.workers.ray_address import check_address, find_address
+from tuner.workers.ray import cluster_address
+from tuner.workers.ray.cluster_address import check_address, check_cluster, find_address
 
 
 @pytest.fixture(autouse=True)
@@ -44,17 +46,42 @@ def test_the_variable_goes_first(monkeypatch: pytest.MonkeyPatch, ray_folder: Pa
     assert find_address("other:6379", ray_login()).text == "other:6379"
 
 
-def test_a_variable_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "http://head")
-    with pytest.raises(UsageError, match="RAY_ADDRESS must be"):
+@pytest.mark.parametrize("named", ["http://head", "ray"])
+def test_a_variable_that_names_none(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(UsageError, match="RAY_ADDRESS must be ray://HOST:10001 or HOST:6379"):
         find_address("ray", ray_login())
+
+
+def test_a_variable_for_the_one_that_runs_here(
+    monkeypatch: pytest.MonkeyPatch, ray_folder: Path
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(WorkerError, match="RAY_ADDRESS is auto, and no Ray cluster runs"):
+        find_address("ray", ray_login())
+    (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
+    assert find_address("ray", ray_login()).text == "127.0.0.1:1"
+
+
+def test_a_proxy_for_the_web_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would see the token."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # nobody listens on it
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(WorkerError, match="is not the head of a Ray cluster"):
+            check_cluster(find_address(f"127.0.0.1:{port}", ray_login()), ray_login())
+    finally:
+        server.stop(None)
 
 
 def test_one_is_started_where_none_runs(ray_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_address("ray", ray_login()).text == "local"
     (ray_folder / "ray_current_cluster").write_text("127.0.0.1:1")  # it ended untidily
     assert find_address("ray", ray_login()).text == "local"
-    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
     assert find_address("ray", ray_login()).text == "127.0.0.1:1"
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert find_address("ray", ray_login()).text == "local"
@@ -65,7 +92,7 @@ def test_what_another_user_has_written_is_not_followed(
 ) -> None:
     file = ray_folder / "ray_current_cluster"
     file.write_text("127.0.0.1:1")
-    monkeypatch.setattr(ray_address, "_answers", lambda *_, **__: True)
+    monkeypatch.setattr(cluster_address, "_answers", lambda *_, **__: True)
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     if file.stat().st_uid == 0:  # the tests' user is root, whose files are followed
         os.chown(file, 4711, -1)
@@ -73,7 +100,7 @@ def test_what_another_user_has_written_is_not_followed(
 
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_address, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster_address, "find_spec", lambda name: None)
     with pytest.raises(
         WorkerError, match=r"Ray is not installed here: pip install 'ray\[client\]'"
     ):

@@ -1,6 +1,7 @@
 """What the loop and an actor say to each other: answers that are lost, calls that overtake each
 other or are done twice. The actor runs in this process, without Ray."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,18 +12,19 @@ import pytest
 from conformance import GO_ON, REQUEST, STOP, acting
 from toy_training import TOY
 
-from tuner.study.messages import Ended, Lost, Message, Report, WorkerSetup
-from tuner.workers import ray_actor, ray_data
-from tuner.workers.ray_actor import ActorCall, Heard, Open, RayActor
-from tuner.workers.ray_remote import Remote
+from tuner.study.messages import Ended, Lost, Message, Reply, Report, WorkerSetup
+from tuner.workers.base import EntryPoint
+from tuner.workers.ray import node_actor, node_data
+from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor, Said, State
+from tuner.workers.ray.remote_actor import RemoteActor
 
 SOON_S = 20.0
 
 
 @pytest.fixture
 def actor(setup: WorkerSetup, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayActor]:
-    monkeypatch.setattr(ray_actor, "this_node", lambda: "node")
-    monkeypatch.setattr(ray_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(node_actor, "this_node", lambda: "node")
+    monkeypatch.setattr(node_data.tempfile, "gettempdir", lambda: str(tmp_path))
     actor = RayActor(TOY, "search", 0, 1.0, 0.0)
     yield actor
     actor.close()
@@ -32,7 +34,7 @@ class Line:
     """A loop's end, and the calls that go to the actor, which may fail on their way."""
 
     def __init__(self, actor: RayActor, setup: WorkerSetup) -> None:
-        self.actor, self.remote = actor, Remote(0, actor)
+        self.actor, self.remote = actor, RemoteActor(0, actor)
         self._threads = ThreadPoolExecutor(4)
         self.remote.open(Open(setup, None, None))
         while not self.remote.takes:
@@ -127,6 +129,102 @@ def test_a_trial_that_comes_while_its_process_starts_is_trained(line: Line) -> N
     line.remote.restart(0)
     line.remote.submit(0, REQUEST)
     assert isinstance(line.next_message(), Report)
+
+
+def test_a_trial_that_waits_for_its_process_is_forgotten_with_it(line: Line) -> None:
+    line.remote.restart(0)
+    line.remote.submit(0, REQUEST)
+    line.remote.restart(0)
+    line.send().result(SOON_S)
+    line.remote.submit(0, replace(REQUEST, params=REQUEST.params | {"x": 0.4}))
+    report = line.next_message()
+    assert isinstance(report, Report)
+    assert report.metrics["val_accuracy"] < 0.21
+    assert _steps_to_the_end(line) == [2, 3]
+
+
+def test_what_was_heard_is_not_said_again(line: Line) -> None:
+    line.remote.submit(0, REQUEST)
+    assert isinstance(line.next_message(), Report)
+    line.remote.reply(0, GO_ON)
+    heard = line.send().result(SOON_S)
+    while not heard.messages:
+        heard = line.send().result(SOON_S)
+    assert [(heard.first, message.message.step) for message in heard.messages] == [(2, 2)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(stop=True, save_to="x"), Reply(stop=True, checkpoint=True)]
+)
+def test_a_reply_that_the_trial_acts_upon_is_sent_at_once(line: Line, reply: Reply) -> None:
+    """The loop waits for what is said of it: the trial is not done yet."""
+    line.remote.submit(0, REQUEST)
+    assert isinstance(line.next_message(), Report)
+    assert line.remote.reply(0, reply)
+    assert line.remote.busy == {0}
+
+
+def test_a_process_that_has_grown_is_replaced_after_its_last_trial(line: Line) -> None:
+    remote = line.remote
+    remote.submit(0, REQUEST)
+    remote.submit(1, REQUEST)
+    remote.next_call()
+    grown = State(begun=True, opened=True, outgrown=True)
+    [_] = remote.hear(Heard(3, 1, (Said(0, 1, Lost(9)),), grown))
+    assert (remote.takes, remote.is_outgrown, remote.busy) == (False, False, {1})
+    [_] = remote.hear(Heard(3, 2, (Said(1, 1, Lost(9)),), grown))
+    assert (remote.takes, remote.is_outgrown) == (False, True)
+    remote.recycle()
+    assert not remote.is_outgrown
+
+
+def test_what_a_process_may_use_is_that_of_its_actor(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[WorkerSetup, tuple[int, ...]]] = []
+
+    class Recorded(node_actor.LocalWorkers):
+        def __init__(
+            self,
+            processes: int,
+            entry: EntryPoint,
+            setup: WorkerSetup,
+            gpus: Any,
+            *rest: Any,
+            **others: Any,
+        ) -> None:
+            opened.append((setup, gpus))
+            super().__init__(processes, entry, setup, (), *rest, **others)
+
+    monkeypatch.setattr(node_actor, "LocalWorkers", Recorded)
+    monkeypatch.setattr(node_actor, "gpus", lambda: (0, 1))
+    monkeypatch.setattr(node_actor, "cores", lambda: 8.0)
+    monkeypatch.setattr(node_actor, "data_budget_bytes", lambda workers: 800.0 / workers)
+    for cpus, has_gpu, data_bytes in ((4.0, True, None), (0.5, False, None), (1.0, False, 7.0)):
+        actor._cpus, actor._has_gpu = cpus, has_gpu
+        actor._open(Open(setup, None, data_bytes))
+        assert actor._workers is not None
+        actor._workers.close()
+    found = [(each.threads, each.budget_bytes, gpus) for each, gpus in opened]
+    assert found == [(4, 400.0, (0, 1)), (1, 100.0, ()), (1, 7.0, ())]
+
+
+def test_a_node_whose_disk_is_full_says_so(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended with one line, instead of a traceback of Ray's."""
+
+    def fail(data: node_data.SentData) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(actor._folder, "unpack", fail)
+    remote = RemoteActor(0, actor)
+    remote.open(Open(setup, node_data.SentData(()), None))
+    heard = actor.exchange(remote.next_call())
+    assert heard.problem is not None
+    assert "No space left on device (on " in heard.problem
+    assert str(actor._log) in heard.problem
+    assert actor.exchange(remote.next_call()).problem == heard.problem
 
 
 def test_the_last_reply_goes_with_the_next_trial(line: Line) -> None:

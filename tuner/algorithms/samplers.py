@@ -25,7 +25,6 @@ from optuna.samplers import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.algorithms.normal_tails import speed_up_tpe
 from tuner.algorithms.options import (
     COUNT,
     FLAG,
@@ -38,6 +37,7 @@ from tuner.algorithms.options import (
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
 from tuner.study.spec import Choice
+from tuner.system.names import install_command
 from tuner.values import Scalar
 
 # With more finished trials than LARGE a sampler sees the best and the latest of them. TPE's good
@@ -104,7 +104,6 @@ class BoundedTPESampler(TPESampler):
 
     _in_view: "InView | None" = None
     _view: "_View | None" = None
-    _known_params: dict[int, tuple[FrozenTrial, int, dict[str, Any]]] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -131,22 +130,6 @@ class BoundedTPESampler(TPESampler):
     ) -> Any:
         seen = self._seen(study, trial)
         return super().sample_independent(seen, trial, param_name, param_distribution)
-
-    def _get_params(self, trial: FrozenTrial, study: optuna.Study) -> dict[str, Any]:
-        """A running trial's params, those included that are proposed and not asked for yet. Optuna
-        decodes them from JSON for each proposal, up to three times."""
-        if trial.state.is_finished():
-            return trial.params
-        known = self._known_params = self._known_params or {}
-        before = known.get(trial.number)
-        count = len(trial._params) + len(trial._system_attrs)
-        if before is not None and before[0] is trial and before[1] == count:
-            return before[2]
-        if len(known) > LARGE:  # mostly of trials that have ended
-            known.clear()
-        params = super()._get_params(trial, study)
-        known[trial.number] = trial, count, params
-        return params
 
     def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         if study._is_multi_objective():
@@ -271,8 +254,6 @@ def make_sampler(choice: Choice, space: Space, seed: int | None, loop: int | str
     together they walk one sequence. Raises SpecError."""
     check_sampler(choice, space)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are meant for programmers
-    if choice.name == "tpe":
-        speed_up_tpe()
     own_seed = seed if SAMPLERS[choice.name].shared_seed else seed_of_loop(seed, loop)
     return _build(choice, space, own_seed)
 
@@ -287,7 +268,7 @@ def check_sampler(choice: Choice, space: Space) -> None:
     if kind.package and find_spec(kind.package) is None:
         raise SpecError(
             f"sampler {choice.name} needs the package {kind.package}: "
-            f"install it with pip install {kind.package}"
+            f"install it with {install_command(kind.package)}"
         )
     if choice.name == "grid" and space.grid_size() is None:
         raise SpecError(f"sampler grid: {space.why_no_grid()}")

@@ -50,8 +50,8 @@ from tuner.storage.trials import (
     varying_params,
 )
 from tuner.study.ends import StopReason, TrialEnd
+from tuner.study.messages import WorkerPlace
 from tuner.system.names import command, in_command, printable
-from tuner.values import format_place
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
@@ -366,7 +366,7 @@ def _attempt_cells(attempts: Sequence[Facts]) -> list[Facts]:
     elsewhere = any(attempt["host"] is not None for attempt in attempts)
     rows: list[Facts] = []
     for attempt in attempts:
-        place = attempt["host"] and format_place(attempt["host"], attempt["node"] or "")
+        place = attempt["host"] and str(WorkerPlace(attempt["host"], attempt["node"] or ""))
         cells = {"trained_on" if name == "host" else name: attempt[name] for name in attempt}
         if elsewhere:
             cells["trained_on"] = place

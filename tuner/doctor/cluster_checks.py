@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tuner.doctor.findings import Finding, failure, fine, warning
 from tuner.errors import TunerError
 from tuner.settings import ray_login
-from tuner.workers.ray_address import check_cluster, find_address
+from tuner.workers.ray.cluster_address import check_cluster, find_address
 
 
 def check_ray() -> Iterator[Finding]:

@@ -116,7 +116,7 @@ def _check_schema(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
         yield failure("schema", message, command("db", "upgrade"))
     else:
         message = f"Optuna's tables are newer ({schemas.optuna}) than Optuna here"
-        yield failure("schema", message, "pip install --upgrade optuna tuner")
+        yield failure("schema", message, "upgrade tuner and Optuna on this machine")
 
 
 def _check_own_schema(schemas: Schemas, is_file: bool) -> Iterator[Finding]:

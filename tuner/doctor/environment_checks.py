@@ -29,6 +29,7 @@ from tuner.system.machine import (
     memory_bytes,
     tensorflow_devices,
 )
+from tuner.system.names import install_command
 
 _NAMED_LIBRARIES = ("optuna", "keras", "tensorflow", "mlflow", "sqlalchemy")
 # Another distribution of the same module, without GPU support.
@@ -65,7 +66,7 @@ def check_libraries() -> Iterator[Finding]:
     wrong = [finding for requirement in needed for finding in _misfits(requirement)]
     if _version("tensorflow") and _version("tensorflow-cpu"):
         message = "tensorflow and tensorflow-cpu are both installed, and overwrite each other"
-        remedy = "pip uninstall -y tensorflow tensorflow-cpu && pip install tensorflow"
+        remedy = f"pip uninstall -y tensorflow tensorflow-cpu && {install_command('tensorflow')}"
         wrong.append(failure("libraries", message, remedy))
     yield from wrong
     if not wrong:
@@ -76,7 +77,7 @@ def check_libraries() -> Iterator[Finding]:
 
 def _misfits(requirement: Requirement) -> Iterator[Finding]:
     version = _version_of(requirement.name)
-    remedy = f"pip install '{requirement}'"
+    remedy = install_command(str(requirement))
     if version is None:
         yield failure("libraries", f"{requirement.name} is not installed", remedy)
     elif not requirement.specifier.contains(version, prereleases=True):
@@ -120,9 +121,10 @@ def _devices_finding(facts: dict[str, Any]) -> Finding:
 
 
 def _gpu_advice(built_with_cuda: bool) -> str:
+    brings_cuda = install_command("tensorflow[and-cuda]")
     if not built_with_cuda:
-        return "this TensorFlow was built without GPU support: pip install 'tuner[gpu]'"
-    return "pip install 'tuner[gpu]' brings CUDA's libraries; CUDA_VISIBLE_DEVICES may hide GPUs"
+        return f"this TensorFlow was built without GPU support: {brings_cuda}"
+    return f"{brings_cuda} brings CUDA's libraries; CUDA_VISIBLE_DEVICES may hide GPUs"
 
 
 def check_cores(quick: bool = False) -> Iterator[Finding]:

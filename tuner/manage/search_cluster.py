@@ -11,7 +11,7 @@ from tuner.settings import Settings
 from tuner.study.artifacts import open_artifacts
 from tuner.values import shown
 from tuner.workers import BackEnd, back_end
-from tuner.workers.ray_address import check_address
+from tuner.workers.ray.cluster_address import check_address
 
 _MOST_CPUS = 1024.0
 _DEFAULT_CPUS = 1.0
@@ -57,15 +57,15 @@ class ClusterWanted:
         if self.on is None:
             yield back_end()
             return
-        from tuner.workers.ray_cluster import open_cluster
+        from tuner.workers.ray.cluster_connection import open_cluster
 
         with open_cluster(
             self.on,
             trial_cpus=_DEFAULT_CPUS if self.trial_cpus is None else float(self.trial_cpus),
             trial_gpus=float(self.trial_gpus or 0.0),
             artifacts=open_artifacts(settings),
-            tell=stage,
-            warn=tell,
+            stage=stage,
+            tell=tell,
         ) as cluster:
             yield cluster
 

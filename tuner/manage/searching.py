@@ -155,13 +155,12 @@ def search_study(
         try:
             check_code(study.spec, settings, wanted.data)
             with wanted.cluster.opened(settings, stage, tell) as back_end:
+                options = _of_study(options, store, study, wanted, stage, tell)
                 return optimize(
                     settings,
                     store,
                     study,
-                    replace(
-                        _of_study(options, store, study, wanted, stage, tell), back_end=back_end
-                    ),
+                    replace(options, back_end=back_end),
                     watcher,
                     stage,
                     owns_process=owns_process,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import UsageError
 from tuner.reports.charts import Bars, Chart, Form, Panel, Parallel, Scale, places
 from tuner.reports.interactive_charts import interactive
+from tuner.system.names import install_command
 from tuner.values import clipped
 
 if TYPE_CHECKING:
@@ -227,8 +228,8 @@ def save_page(chart: Chart, plotted: "PlottedStudy", kind: str, path: Path) -> N
 
     if not visualization.is_available():
         raise UsageError(
-            f"{path}: pages need plotly, which is not installed: pip install plotly; or give "
-            f"a file that ends in {', '.join(PICTURES)}"
+            f"{path}: pages need plotly, which is not installed: {install_command('plotly')}; or "
+            f"give a file that ends in {', '.join(PICTURES)}"
         )
     plot = STUDY_PLOTS[kind]
     if plot.optuna_name is None:

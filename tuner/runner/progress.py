@@ -7,8 +7,9 @@ from tuner.runner.stopping import Stopping
 from tuner.storage import Store, slots
 from tuner.storage.schema import StudyKey
 from tuner.study.ends import StopReason, TrialEnd
+from tuner.study.messages import WorkerPlace
 from tuner.study.spec import StudySpec
-from tuner.values import format_number, format_place
+from tuner.values import format_number
 
 
 @dataclass
@@ -52,12 +53,11 @@ class RunStatus:
         """Have a line for each of so many workers; no line is taken away."""
         self.workers += [WorkerStatus() for _ in range(count - len(self.workers))]
 
-    def show_place(self, worker: int, place: tuple[str, str] | None) -> None:
-        """Say where a worker trains: a machine, and its node's id; None for this machine, or where
-        that is not known."""
+    def show_place(self, worker: int, place: WorkerPlace | None) -> None:
+        """Say where a worker trains; None for this machine, or where that is not known."""
         self.places.pop(worker, None)
         if place is not None:
-            self.places[worker] = format_place(*place)
+            self.places[worker] = str(place)
 
     @property
     def places_text(self) -> str:

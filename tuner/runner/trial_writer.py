@@ -32,9 +32,8 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.transaction_hooks import DeferredWrites
 from tuner.storage.trial_beginning import begin_trial
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
-from tuner.study.messages import Ended, Noted, Reply, Report, Suggest
+from tuner.study.messages import Ended, Noted, Reply, Report, Suggest, WorkerPlace
 from tuner.study.spec import StudySpec
-from tuner.workers.base import Place
 
 
 @dataclass
@@ -93,7 +92,7 @@ class TrialWriter:
         limit: int,
         running_slots: frozenset[int] | None = None,
         may_be_alone: bool = True,
-        place: Place | None = None,
+        place: WorkerPlace | None = None,
     ) -> RunningTrial | None:
         """Claim a slot numbered at most `limit` and start its trial; None when there is none to
         start now. `running_slots`: the numbers of the slots whose trials this loop is running.
@@ -125,7 +124,7 @@ class TrialWriter:
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
 
-    def move(self, running: RunningTrial, worker: int, place: Place | None = None) -> None:
+    def move(self, running: RunningTrial, worker: int, place: WorkerPlace | None = None) -> None:
         """Another worker trains the trial than it was begun for. Raises SlotLost."""
         attempt_rows.move(self.store, self.lease, running.slot, worker, place)
 

@@ -12,12 +12,11 @@ from tuner.errors import StorageError
 from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
 from tuner.storage.schema import StudyKey, attempts, loops, reports
-from tuner.storage.slots import TrialSlot, WorkerPlace, hold, place_columns
+from tuner.storage.slots import TrialSlot, hold, place_columns
 from tuner.storage.store import Store, insert_or, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
-from tuner.study.messages import Ended, Goal, Report
-from tuner.values import format_place
+from tuner.study.messages import Ended, Goal, Report, WorkerPlace
 
 
 def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
@@ -70,7 +69,7 @@ class AttemptRow:
     @property
     def place_text(self) -> str | None:
         """Where it was trained, as tables show it; None for its loop's machine."""
-        return None if self.host is None else format_place(self.host, self.node or "")
+        return None if self.host is None else str(WorkerPlace(self.host, self.node or ""))
 
     @property
     def model(self) -> Artifact | None:

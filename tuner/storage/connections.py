@@ -26,6 +26,7 @@ from sqlalchemy.engine import URL, make_url
 
 from tuner.errors import LocationError, StorageError, StorageUnavailable
 from tuner.system.locations import sqlite_file, sqlite_url
+from tuner.system.names import install_command
 
 T = TypeVar("T")
 
@@ -299,7 +300,7 @@ def unavailable(url: URL) -> Iterator[None]:
         raise StorageUnavailable(f"{format_url(url)}: {one_line(error)}") from error
     except ImportError as error:
         raise StorageUnavailable(
-            f"{format_url(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
+            f"{format_url(url)} needs the PostgreSQL driver: {install_command('psycopg[binary]')}"
         ) from error
     except RuntimeError as error:
         raise StorageUnavailable(f"{format_url(url)}: {error}") from error

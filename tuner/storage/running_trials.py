@@ -22,7 +22,7 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.storage.studies import StudyRow, newest_first
-from tuner.values import format_place
+from tuner.study.messages import WorkerPlace
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class TrialAtWork:
     worker: int
     since: float
     daemon_id: str | None = None
-    place: tuple[str, str] | None = None
+    place: WorkerPlace | None = None
 
     @property
     def place_text(self) -> str | None:
         """`place` as tables show it."""
-        return None if self.place is None else format_place(*self.place)
+        return None if self.place is None else str(self.place)
 
 
 def running_trials(store: Store, study: StudyRow | None = None) -> list[TrialAtWork]:
@@ -147,7 +147,9 @@ def _trial(row: Any) -> TrialAtWork:
         worker=row.worker,
         since=row.started_at,
         daemon_id=row.worker_id,
-        place=None if row.trained_on is None else (str(row.trained_on), str(row.node or "")),
+        place=None
+        if row.trained_on is None
+        else WorkerPlace(str(row.trained_on), str(row.node or "")),
     )
 
 

@@ -347,8 +347,8 @@ class Schemas:
         if self.optuna_is_newer:
             raise StorageUnavailable(
                 f"{name} was made by a newer version of Optuna (its tables are of {self.optuna}, "
-                f"the installed one knows up to {self.optuna_expected}): pip install --upgrade "
-                "optuna tuner"
+                f"the installed one knows up to {self.optuna_expected}): upgrade tuner and Optuna "
+                "on this machine"
             )
 
     def check_optuna(self, name: str) -> None:

@@ -38,6 +38,7 @@ from tuner.storage.schema import (
 )
 from tuner.storage.store import Store, now
 from tuner.study.ends import TrialEnd
+from tuner.study.messages import WorkerPlace
 
 # Ends of attempts, as stored: those that count against the trial, and those after which the next
 # attempt has a process to itself.
@@ -315,10 +316,6 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
     if row is None:
         raise SlotLost(slot.trial_id)
     return row
-
-
-# Where a worker's trials are trained: the machine, and the node of its cluster.
-WorkerPlace = tuple[str, str]
 
 
 def place_columns(place: WorkerPlace | None) -> dict[str, str | None]:

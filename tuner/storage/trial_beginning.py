@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.storage import frozen_trials, slots, trial_rows
 from tuner.storage.frozen_trials import Chosen
 from tuner.storage.leases import Lease
-from tuner.storage.slots import TrialSlot, WorkerPlace
+from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
+from tuner.study.messages import WorkerPlace
 
 # The attributes by which Optuna gives a slot's new trial its configuration.
 AttributesOf = Callable[[TrialSlot], Mapping[str, Any]]

@@ -25,6 +25,17 @@ HeldOut = Literal["val", "test"]
 KEPT_PROGRAMS = 8
 
 
+class WorkerPlace(NamedTuple):
+    """Where a worker trains: the machine's name, and the node's id in its cluster. As text with as
+    much of the id as tells nodes apart: vm/6c414144. Several nodes may run on one machine."""
+
+    host: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.node[:8]}" if self.node else self.host
+
+
 @dataclass(frozen=True)
 class Report:
     """What a worker sends at each pruning opportunity.

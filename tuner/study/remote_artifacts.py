@@ -38,6 +38,7 @@ from tuner.study.artifacts import (
     write_content,
 )
 from tuner.study.remote_folders import RemoteFolder
+from tuner.system.names import install_command
 from tuner.system.store_urls import SCHEMES
 from tuner.system.temporary_folders import OwnFolder
 
@@ -225,7 +226,8 @@ def _open_client(scheme: str, process: int) -> Any:
         )
     except ImportError as error:
         raise ArtifactsUnavailable(
-            f"{scheme}:// needs a package that is not installed here: pip install '{kind.package}'"
+            f"{scheme}:// needs a package that is not installed here: "
+            f"{install_command(kind.package)}"
         ) from error
     if kind.tries is not None:
         client.retries = kind.tries

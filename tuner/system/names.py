@@ -127,6 +127,12 @@ def command(*words: object) -> str:
     return shlex.join(["tuner", *_global_options, *map(str, words)])
 
 
+def install_command(*requirements: str) -> str:
+    """How to install these libraries, quoted for a shell. Never tuner itself, as in `tuner[ray]`:
+    an index has another package of that name."""
+    return shlex.join(["pip", "install", *requirements])
+
+
 def command_elsewhere(*words: object) -> str:
     """The same for a text that is read on other machines: without this one's global options."""
     return shlex.join(["tuner", *map(str, words)])

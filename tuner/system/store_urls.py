@@ -25,7 +25,7 @@ _S3_TIMES = {
     "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 SCHEMES = {
-    "s3": Scheme("s3", "tuner[s3]", {"config_kwargs": _S3_TIMES}, tries=1),
+    "s3": Scheme("s3", "s3fs", {"config_kwargs": _S3_TIMES}, tries=1),
     "gs": Scheme("gs", "gcsfs", {}),
     "az": Scheme("az", "adlfs", {}),
 }

@@ -18,6 +18,7 @@ from tuner.reports.study_plots import STUDY_PLOTS, study_chart
 from tuner.storage import Store
 from tuner.storage.change_marks import read_mark
 from tuner.storage.studies import StudyRow
+from tuner.system.names import install_command
 from tuner.web.parts import part
 from tuner.web.web_setup import OpenedStudy, site_of
 
@@ -104,7 +105,7 @@ def _plotly_file() -> Path:
     spec = importlib.util.find_spec("plotly")
     folders = None if spec is None else spec.submodule_search_locations
     if not folders:
-        raise TunerError("plotly is not installed: pip install plotly")
+        raise TunerError(f"plotly is not installed: {install_command('plotly')}")
     return Path(folders[0]) / "package_data" / "plotly.min.js"
 
 

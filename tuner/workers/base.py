@@ -8,9 +8,17 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
-from tuner.study.messages import Failed, Message, Reply, Tell, TrialRequest, WorkerSetup
+from tuner.study.messages import (
+    Failed,
+    Message,
+    Reply,
+    Tell,
+    TrialRequest,
+    WorkerPlace,
+    WorkerSetup,
+)
 
 # A module each, imported when it is asked for. It has the functions of BackEnd.
 BACK_ENDS = {"local": "tuner.workers.local"}
@@ -74,13 +82,6 @@ class Session(Protocol):
         ...
 
 
-class Place(NamedTuple):
-    """Where a worker's trials are trained: the machine's name, and the node's id in its cluster."""
-
-    host: str
-    node: str
-
-
 class Workers(Protocol):
     """A number of workers, numbered from 0, each of which trains one trial at a time. A worker is
     free until it is given a trial, and again once that trial has ended: with Failed, Lost, a
@@ -102,7 +103,7 @@ class Workers(Protocol):
         while the process should be replaced once the other trials in it have ended."""
         ...
 
-    def place(self, worker: int) -> Place | None:
+    def place(self, worker: int) -> WorkerPlace | None:
         """Where a worker that takes a trial runs; None on this machine."""
         ...
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tuner.errors import UsageError
 from tuner.preparation.network_description import NetworkDescription
+from tuner.system.names import install_command
 
 if TYPE_CHECKING:
     import keras
@@ -65,4 +66,4 @@ class Format:
 
 def _missing(package: str, title: str) -> UsageError:
     name = package.partition(".")[0].replace("_", "-")
-    return UsageError(f"{title} needs {name}, which is not installed: pip install 'tuner[export]'")
+    return UsageError(f"{title} needs {name}, which is not installed: {install_command(name)}")

@@ -12,19 +12,22 @@ from pathlib import Path
 
 from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin
-from tuner.system.names import as_option
+from tuner.system.names import as_option, install_command
 from tuner.values import shown
 
 # A few seconds: an address that swallows packets answers nothing at all.
 _ANSWER_S = 4.0
-_PLACES = "ray, ray://HOST:10001 or HOST:6379"
+_LISTENING = "ray://HOST:10001 or HOST:6379"
+_PLACES = f"ray, {_LISTENING}"
 _ADDRESS = re.compile(
     r"(?P<client>ray://)?(?P<host>[^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
 )
 # What each kind of server answers without having been given anything.
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 _HEAD_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-NO_RAY = "Ray is not installed here: pip install 'ray[client]'"
+# As Ray connects: a proxy for the web does not reach a private network, and would see the token.
+_CHANNEL = (("grpc.enable_http_proxy", 0),)
+NO_RAY = f"Ray is not installed here: {install_command('ray[client]')}"
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,14 @@ class RayAddress:
         return self.text.startswith("ray://")
 
 
-def check_address(on: object, name: str = as_option("on")) -> None:
-    """`name`: as the user wrote the option. Raises UsageError for what names no cluster."""
-    if on == "ray":
+def check_address(on: object, name: str = as_option("on"), among: str = _PLACES) -> None:
+    """`name`: as the user wrote the option. `among`: what it may be, in words. Raises UsageError
+    for what names no cluster."""
+    if on == "ray" and among == _PLACES:
         return
     named = _ADDRESS.fullmatch(on) if isinstance(on, str) else None
     if named is None or not 0 < int(named["port"]) < 65536:
-        raise UsageError(f"{name} must be {_PLACES}, got {shown(on)}")
+        raise UsageError(f"{name} must be {among}, got {shown(on)}")
 
 
 def find_address(on: str, login: RayLogin) -> RayAddress:
@@ -58,10 +62,17 @@ def find_address(on: str, login: RayLogin) -> RayAddress:
     if on != "ray":
         check_address(on)
         return _address(on)
-    if login.address and login.address != "local":
-        check_address(login.address, "RAY_ADDRESS")
+    if login.address == "local":
+        return RayAddress("local")
+    if login.address not in ("", "auto"):
+        check_address(login.address, "RAY_ADDRESS", among=_LISTENING)
         return _address(login.address)
-    running = None if login.address else _running_here(login.folder)
+    running = _running_here(login.folder)
+    if running is None and login.address:
+        raise WorkerError(
+            "RAY_ADDRESS is auto, and no Ray cluster runs on this machine: start one with `ray "
+            "start --head`, or unset the variable to have one for this search"
+        )
     return running or RayAddress("local")
 
 
@@ -112,7 +123,7 @@ def _answers(address: RayAddress, token: str | None) -> bool:
 
     metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     call = _CLIENT_CALL if address.is_client else _HEAD_CALL
-    with grpc.insecure_channel(address.server) as channel:
+    with grpc.insecure_channel(address.server, _CHANNEL) as channel:
         try:
             channel.unary_unary(call)(b"", timeout=_ANSWER_S, metadata=metadata)
         except grpc.RpcError as error:

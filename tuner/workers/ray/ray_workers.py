@@ -1,7 +1,7 @@
 """Workers on a Ray cluster: an actor for each worker process, wherever the cluster has room.
 
 The back end is an object, since it needs to know what a process takes. Ray must be connected
-before (ray_cluster.py). What runs in an actor: ray_actor.py.
+before (cluster_connection.py). What runs in an actor: node_actor.py.
 
 An answer of an actor comes to a thread of Ray's, which puts it into a queue; so a loop's `wait`
 takes the same time with two actors and with a thousand. Ray starts nothing again: attempts are
@@ -22,16 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import WorkerError
-from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerPlace, WorkerSetup
 from tuner.system.quantities import format_bytes
-from tuner.values import format_place
-from tuner.workers.base import EntryPoint, Place
-from tuner.workers.ray_actor import Heard, Open, RayActor
-from tuner.workers.ray_checks import Expected
-from tuner.workers.ray_data import SentData, send_folder
-from tuner.workers.ray_losses import is_nodes_fault, why_lost, why_no_cluster, why_not_begun
-from tuner.workers.ray_remote import Remote
-from tuner.workers.ray_watch import NodeWatch, RayQuiet
+from tuner.workers.base import EntryPoint
+from tuner.workers.ray.cluster_watch import (
+    NodeWatch,
+    RayQuiet,
+    is_nodes_fault,
+    why_lost,
+    why_no_cluster,
+    why_not_begun,
+)
+from tuner.workers.ray.node_actor import Heard, Open, RayActor
+from tuner.workers.ray.node_checks import Expected, format_amounts, workers_on
+from tuner.workers.ray.node_data import SentData, send_folder
+from tuner.workers.ray.remote_actor import RemoteActor
 
 logger = logging.getLogger(__name__)
 # So many actors in a row that end before their session is open are no accident.
@@ -80,19 +85,10 @@ class RayBackEnd:
     def room(self, nodes: list[dict[str, float]]) -> int:
         """How many worker processes have room on nodes with these resources, if nothing else runs
         there."""
-        return sum(self._room_on(resources) for resources in nodes)
-
-    def _room_on(self, resources: dict[str, float]) -> int:
-        rooms = [int(resources.get(name, 0) / each + 1e-9) for name, each in self._wanted]
-        return min(rooms, default=0)
-
-    @property
-    def _wanted(self) -> list[tuple[str, float]]:
-        both = [("CPU", self.trial_cpus), ("GPU", self.trial_gpus)]
-        return [(name, each) for name, each in both if each]
+        return sum(workers_on(room, self.trial_cpus, self.trial_gpus) for room in nodes)
 
     def __str__(self) -> str:
-        return " and ".join(f"{each:g} {name}" for name, each in self._wanted)
+        return format_amounts(self.trial_cpus, self.trial_gpus)
 
     def make_actor(self, entry: EntryPoint, name: str, number: int) -> Any:
         """A new actor, which starts when a node has room for it."""
@@ -130,16 +126,16 @@ class RayWorkers:
         self._name = uuid.uuid4().hex[:16]
         self._data: SentData | None = None
         self._is_started, self._failed_starts = False, 0
-        self._heard: queue.SimpleQueue[tuple[Remote, int, Future[Heard]]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[RemoteActor, int, Future[Heard]]] = queue.SimpleQueue()
         self._messages: list[tuple[int, Message]] = []
         self._watch = NodeWatch()
         self._grows = processes is None
         # The nodes that may not train; their actors stay, so that no others begin there.
-        self._left_out: set[Place] = set()
+        self._left_out: set[WorkerPlace] = set()
         self.count = self.lanes * (processes or max(1, back_end.room(self._watch.resources)))
         self._share = share or (lambda: self.count)
         # The first ones of all: others are not needed now.
-        self._remotes: list[Remote] = []
+        self._remotes: list[RemoteActor] = []
         self._needed_at = self._placed_at = self._ask_again_at = time.monotonic()
         self._is_placeless = False
         # Their processes import while the loop reads the data.
@@ -157,8 +153,8 @@ class RayWorkers:
         """ "12 MB of data to 3 nodes"."""
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
         fitting = sum(self._back_end.room([each]) > 0 for each in self._watch.resources)
-        nodes = max(1, min(fitting, self.count // self.lanes))
-        return f"{format_bytes(size)} of data to {nodes} node{'s' * (nodes > 1)}"
+        nodes = _nodes(max(1, min(fitting, self.count // self.lanes)))
+        return f"{format_bytes(size)} of data to {nodes}"
 
     def _start_needed(self, at_least: int = 0) -> None:
         """Make the actors that the share asks for; end an idle one that it has not asked for during
@@ -172,33 +168,33 @@ class RayWorkers:
         elif clock - self._needed_at > _SURPLUS_S and not self._remotes[-1].busy:
             _end([self._remotes.pop()])
 
-    def _make(self, number: int) -> Remote:
+    def _make(self, number: int) -> RemoteActor:
         actor = self._back_end.make_actor(self._entry, self._name, number)
-        remote = Remote(number, actor)
+        remote = RemoteActor(number, actor)
         if self._is_started:
             self._open(remote)
         else:
             self._call(remote)
         return remote
 
-    def _open(self, remote: Remote) -> None:
+    def _open(self, remote: RemoteActor) -> None:
         remote.open(Open(self._setup, self._data, self._data_bytes))
         self._call(remote)
 
-    def _of(self, worker: int) -> tuple[Remote, int]:
+    def _of(self, worker: int) -> tuple[RemoteActor, int]:
         """Its actor, and its lane there."""
         return self._remotes[worker // self.lanes], worker % self.lanes
 
     def _has_actor(self, worker: int) -> bool:
         return worker < len(self._remotes) * self.lanes
 
-    def _workers_of(self, remote: Remote) -> range:
+    def _workers_of(self, remote: RemoteActor) -> range:
         return range(remote.number * self.lanes, (remote.number + 1) * self.lanes)
 
     def takes(self, worker: int) -> bool:
         return self._has_actor(worker) and self._of(worker)[0].takes
 
-    def place(self, worker: int) -> Place | None:
+    def place(self, worker: int) -> WorkerPlace | None:
         return self._of(worker)[0].place if self._has_actor(worker) else None
 
     def submit(self, worker: int, request: TrialRequest) -> None:
@@ -230,7 +226,7 @@ class RayWorkers:
                 recycled += workers
         return recycled
 
-    def _call(self, remote: Remote) -> None:
+    def _call(self, remote: RemoteActor) -> None:
         """Send its orders, and have the actor say what comes. An earlier call waits no longer."""
         call = remote.next_call()
         future: Future[Heard] = remote.actor.exchange.remote(call).future()
@@ -265,7 +261,7 @@ class RayWorkers:
         self._tell_placeless()
 
     def _tell_placeless(self) -> None:
-        """Say so when no node has had room for a worker for a while."""
+        """Say so when no worker has begun for a while."""
         clock = time.monotonic()
         if not self._remotes or any(remote.state.begun for remote in self._remotes):
             self._placed_at = clock
@@ -273,8 +269,8 @@ class RayWorkers:
         elif not self._is_placeless and clock - self._placed_at > _PLACELESS_S:
             self._is_placeless = True
             self._tell_user(
-                f"waiting for a node with room for a worker ({self._back_end}); the cluster has "
-                f"{len(self._watch.resources)} nodes"
+                f"no worker has begun yet: no node has {self._back_end} free for one, or the first "
+                f"are slow to start; the cluster has {_nodes(len(self._watch.resources))}"
             )
 
     def _call_idle(self) -> None:
@@ -285,11 +281,11 @@ class RayWorkers:
             if not remote.waiting or remote.has_unsent:
                 self._call(remote)
 
-    def _is_current(self, remote: Remote) -> bool:
+    def _is_current(self, remote: RemoteActor) -> bool:
         number = remote.number
         return number < len(self._remotes) and self._remotes[number] is remote
 
-    def _hear(self, remote: Remote, done: "Future[Heard]") -> None:
+    def _hear(self, remote: RemoteActor, done: "Future[Heard]") -> None:
         error = done.exception()
         if error is not None:
             self._hear_error(remote, error)
@@ -301,13 +297,13 @@ class RayWorkers:
             self._log_place(remote, heard)
             if heard.unfit and heard.place not in self._left_out:
                 self._left_out.add(heard.place)
-                self._tell_user(f"node {format_place(*heard.place)} is left out: {heard.unfit}")
+                self._tell_user(f"node {heard.place} is left out: {heard.unfit}")
         first = self._workers_of(remote)[0]
         self._messages += [(first + lane, message) for lane, message in remote.hear(heard)]
         if remote.state.opened:
             self._failed_starts = 0
 
-    def _log_place(self, remote: Remote, heard: Heard) -> None:
+    def _log_place(self, remote: RemoteActor, heard: Heard) -> None:
         assert heard.place is not None
         number, place = self._workers_of(remote)[0], heard.place
         logger.info(
@@ -318,7 +314,7 @@ class RayWorkers:
             heard.log,
         )
 
-    def _hear_error(self, remote: Remote, error: BaseException) -> None:
+    def _hear_error(self, remote: RemoteActor, error: BaseException) -> None:
         """Raises WorkerError for what concerns more than this actor."""
         from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
@@ -334,7 +330,7 @@ class RayWorkers:
     def _why_gone(self, reason: str) -> str:
         return why_no_cluster(self._setup.study.name, reason)
 
-    def _lose(self, remote: Remote, error: BaseException) -> None:
+    def _lose(self, remote: RemoteActor, error: BaseException) -> None:
         """The actor is gone, with all that it trained; another takes its number."""
         self._failed_starts += not remote.state.opened and not is_nodes_fault(error)
         if self._failed_starts >= _MAX_FAILED_STARTS:
@@ -354,7 +350,11 @@ class RayWorkers:
         _end(remotes, within_s=_CLOSE_S)
 
 
-def _end(remotes: list[Remote], within_s: float = 0.0) -> None:
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
+
+
+def _end(remotes: list[RemoteActor], within_s: float = 0.0) -> None:
     """End the actors: first as they do it themselves, then by force. A cluster that is gone holds
     up nobody."""
     import ray

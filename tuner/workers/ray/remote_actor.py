@@ -1,6 +1,6 @@
 """An actor of a Ray cluster as the loop knows it: what it was told, and what it has said.
 
-The protocol is described in ray_actor.py, which has its other end.
+The protocol is described in node_actor.py, which has its other end.
 """
 
 from collections import deque
@@ -8,9 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.study.messages import Checkpointed, Failed, Lost, Message, Reply, Saved, TrialRequest
-from tuner.workers.base import Place
-from tuner.workers.ray_actor import (
+from tuner.study.messages import (
+    Checkpointed,
+    Failed,
+    Lost,
+    Message,
+    Reply,
+    Saved,
+    TrialRequest,
+    WorkerPlace,
+)
+from tuner.workers.ray.node_actor import (
     ActorCall,
     Answer,
     Heard,
@@ -27,7 +35,7 @@ _STARTING = State(begun=True)
 
 
 @dataclass
-class Remote:
+class RemoteActor:
     """`number`: of its process. `actor`: Ray's handle. `state`: what it said last. `place`: where
     it runs, None until it does. `busy`: the lanes whose trial has not ended. `waiting`: the number
     of the latest call, until that has been answered."""
@@ -35,7 +43,7 @@ class Remote:
     number: int
     actor: Any
     state: State = field(default_factory=State)
-    place: Place | None = None
+    place: WorkerPlace | None = None
     busy: set[int] = field(default_factory=set)
     waiting: int = 0
     _calls: int = 0

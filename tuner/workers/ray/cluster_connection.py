@@ -1,32 +1,35 @@
 """The Ray cluster of a search: connected, checked, and left as it was.
 
 `open_cluster` is all that others call. Every check is done before the search changes anything: the
-address and its token (ray_address.py), then the nodes (ray_checks.py).
+address and its token (cluster_address.py), then the nodes (node_checks.py).
 """
 
 import contextlib
 import logging
 import re
 import secrets
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin, ray_environment, ray_login
 from tuner.study.artifacts import Artifacts
 from tuner.system.secret_masking import without_secrets
-from tuner.workers.ray_address import RayAddress, check_cluster, find_address
-from tuner.workers.ray_checks import checked_nodes, describe_differences, own_versions
-from tuner.workers.ray_workers import RayBackEnd
+from tuner.workers.ray.cluster_address import RayAddress, check_cluster, find_address
+from tuner.workers.ray.node_checks import checked_nodes, describe_differences, own_versions
+from tuner.workers.ray.ray_workers import RayBackEnd
 
 __all__ = ["open_cluster"]
 
 logger = logging.getLogger(__name__)
+_NOT_STARTED = "Starting Ray client server failed"
 # Each version stands in a line of its own, the cluster's first: "    Ray: 2.60.0".
 _VERSION_LINE = re.compile(r"\b(Ray|Python): (\d[\w.+-]*)")
 
@@ -38,16 +41,16 @@ def open_cluster(
     trial_cpus: float = 1.0,
     trial_gpus: float = 0.0,
     artifacts: Artifacts | None = None,
+    stage: Callable[[str], None] = lambda line: None,
     tell: Callable[[str], None] = lambda line: None,
-    warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[RayBackEnd]:
-    """The cluster that `on` names (see ray_address.py), while the context lasts. `trial_cpus`,
+    """The cluster that `on` names (see cluster_address.py), while the context lasts. `trial_cpus`,
     `trial_gpus`: what a worker process takes of its node. `artifacts`: what every node must reach;
-    None for nothing. `tell` gets lines on what happens, `warn` what the user should know. A cluster
-    that Ray started for this search ends with it. Raises UsageError and WorkerError, in one line
-    each."""
+    None for nothing. `stage` gets lines on what happens, `tell` what the user should know. A
+    cluster that Ray started for this search ends with it. Raises UsageError and WorkerError, in one
+    line each."""
     with (
-        _connection(on, tell, warn),
+        _connection(on, stage, tell),
         checked_nodes(trial_cpus, trial_gpus, artifacts) as expected,
     ):
         yield RayBackEnd(trial_cpus, trial_gpus, expected)
@@ -69,7 +72,7 @@ _sharing = threading.Lock()
 
 @contextmanager
 def _connection(
-    on: str, tell: Callable[[str], None], warn: Callable[[str], None]
+    on: str, stage: Callable[[str], None], tell: Callable[[str], None]
 ) -> Iterator[None]:
     """A connection to the cluster, which searches in other threads share. One that the caller's own
     code has made serves "ray", and stays open. Raises UsageError and WorkerError."""
@@ -80,7 +83,7 @@ def _connection(
         if _shared is None:
             login = ray_login()
             closing = contextlib.ExitStack()
-            closing.enter_context(_connected(find_address(on, login), login, tell, warn))
+            closing.enter_context(_connected(find_address(on, login), login, stage, tell))
             _shared = _Shared(on, 0, closing)
         elif _shared.on != on:
             raise UsageError(
@@ -116,44 +119,82 @@ def _is_callers_own(on: str) -> bool:
 def _connected(
     address: RayAddress,
     login: RayLogin,
+    stage: Callable[[str], None],
     tell: Callable[[str], None],
-    warn: Callable[[str], None],
 ) -> Iterator[None]:
     token = login.token
     if not address.server:
-        tell("starting Ray on this machine")
+        stage("starting Ray on this machine")
         token = secrets.token_hex(32)
     else:
-        tell(f"connecting to the Ray cluster at {address.text}")
+        stage(f"connecting to the Ray cluster at {address.text}")
         if not login.uses_tls and not check_cluster(address, login):
             token = None
-            warn(
+            tell(
                 f"the cluster at {address.text} asks for no token: everybody who can reach it can "
                 "run code on its machines. Start its head and nodes with RAY_AUTH_MODE=token"
             )
     with ray_environment(token):
-        ray = _init(address)
+        connected = connect(address)
+        import ray
+
         try:
             yield
         finally:
             with contextlib.suppress(Exception):  # the cluster may be gone
                 ray.shutdown()
+            if not address.server:
+                _remove_session(Path(connected.address_info["session_dir"]))
 
 
-def _init(address: RayAddress) -> Any:
-    """The package `ray`, connected. Raises WorkerError."""
-    import ray
+def _remove_session(folder: Path) -> None:
+    """What Ray has written of a cluster that has ended. It keeps that of each one for ever."""
+    latest = folder.parent / "session_latest"
+    with contextlib.suppress(OSError):
+        if latest.resolve() == folder.resolve():
+            latest.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+
+def connect(address: RayAddress) -> Any:
+    """What `ray.init` says of the connection. Raises WorkerError."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address.server:  # nobody else reaches it
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        with _signals_kept():
-            ray.init(address=address.text, **options)
+        with _signals_kept(), _command_line_kept():
+            return _init_patiently(address, options)
     except Exception as error:
         raise WorkerError(why_not_connected(address, error)) from error
-    return ray
+
+
+def _init_patiently(address: RayAddress, options: Mapping[str, Any]) -> Any:
+    """Ray Client starts a process for each that connects, which now and then dies as it is forked
+    (Ray 2.60, on a busy machine)."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its import sets it
+    try:
+        return ray.init(address=address.text, **options)
+    except ConnectionAbortedError as error:
+        if _NOT_STARTED not in str(error):
+            raise
+    logger.warning("the server of Ray Client did not start, and is asked again")
+    return ray.init(address=address.text, **options)
+
+
+@contextmanager
+def _command_line_kept() -> Iterator[None]:
+    """Ray shows a job's command line to all of the cluster; it may name an address for notices,
+    which is a secret."""
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "tuner"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 @contextmanager

@@ -40,15 +40,23 @@ class ClusterNode:
         return f"{self.host} ({self.address})"
 
     def has_room(self, cpus: float, gpus: float) -> bool:
-        return self.room.get("CPU", 0.0) >= cpus and self.room.get("GPU", 0.0) >= gpus
+        return workers_on(self.room, cpus, gpus) > 0
 
     @property
     def room_text(self) -> str:
         """ "vm (10.0.0.2) has 4 CPUs, 0 GPUs"."""
-        return f"{self} has {_amounts(self.room.get('CPU', 0.0), self.room.get('GPU', 0.0))}"
+        return f"{self} has {format_amounts(self.room.get('CPU', 0.0), self.room.get('GPU', 0.0))}"
 
 
-def _amounts(cpus: float, gpus: float) -> str:
+def workers_on(room: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many worker processes that take so much of their node have room on it, if nothing else
+    runs there. `room`: the node's CPUs and GPUs, by Ray's names."""
+    wanted = [(name, each) for name, each in (("CPU", cpus), ("GPU", gpus)) if each]
+    # 0.3 / 0.1 is a little less than 3.
+    return min((int(room.get(name, 0) / each + 1e-9) for name, each in wanted), default=0)
+
+
+def format_amounts(cpus: float, gpus: float) -> str:
     """ "1 CPU, 2 GPUs"."""
     return f"{cpus:g} CPU{'' if cpus == 1 else 's'}, {gpus:g} GPU{'' if gpus == 1 else 's'}"
 
@@ -199,9 +207,10 @@ def nodes_with_room(trial_cpus: float, trial_gpus: float) -> list[ClusterNode]:
     ]
     fitting = [node for node in nodes if node.has_room(trial_cpus, trial_gpus)]
     if not fitting:
+        wanted = format_amounts(trial_cpus, trial_gpus)
         raise WorkerError(
-            f"no node of the cluster has room for a worker, which takes "
-            f"{_amounts(trial_cpus, trial_gpus)}: {_in_a_line([node.room_text for node in nodes])}"
+            f"no node of the cluster has room for a worker, which takes {wanted}: "
+            f"{_in_a_line([node.room_text for node in nodes])}"
         )
     return fitting
 

@@ -1,15 +1,24 @@
-"""Whether the head of the Ray cluster is there, which nodes it has, and what Ray says of them.
+"""Whether the head of the Ray cluster is there, which nodes it has, and what Ray says of losses.
 
-It is asked in a thread of its own: a head that is gone does not answer, and a loop must not wait
-for it. Ray itself would end this process after a minute without its head.
+The head is asked in a thread of its own: one that is gone does not answer, and a loop must not wait
+for it. Ray itself would end this process after a minute without its head. Ray tells causes of a
+loss apart by the text of its errors alone. A text that is not known makes a less exact line, and
+no other difference.
 """
 
 import logging
+import re
 import threading
 import time
 from typing import Any
 
+from tuner.study.messages import WorkerPlace
+from tuner.system.names import command, in_command
+
 logger = logging.getLogger(__name__)
+_NODE_DIED = ("node has died", "node was terminated", "node failure", "node is dead")
+_OUT_OF_MEMORY = ("low on memory", "OutOfMemory", "out of memory")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 # Ray's own lines are long; the reason stands first.
 _LINE = 200
 _ASK_S = 2.0
@@ -90,3 +99,33 @@ class RayQuiet:
 def _log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     for line in data.get("lines", ()):
         logger.info("Ray: %s", str(line).partition("\n")[0][:_LINE])
+
+
+def is_nodes_fault(error: BaseException) -> bool:
+    """Whether the actor ended with its node."""
+    return any(words in str(error) for words in _NODE_DIED)
+
+
+def why_lost(error: BaseException, place: WorkerPlace | None) -> str:
+    """What became of an actor's worker: "was lost with its node vm/1f2e3d4c"."""
+    where = "the node that it was to start on" if place is None else f"its node {place}"
+    if is_nodes_fault(error):
+        return f"was lost with {where}"
+    if any(words in str(error) for words in _OUT_OF_MEMORY):
+        return f"was ended by Ray, because {where} ran out of memory"
+    return f"was lost on {where}: the process of its Ray actor has ended"
+
+
+def why_not_begun(error: BaseException) -> str:
+    """Why actors end as they start: mostly the last line of a traceback."""
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def why_no_cluster(study: str, reason: str) -> str:
+    """For a search whose cluster does not answer any more."""
+    again = command("optimize", in_command(study))
+    return (
+        f"the Ray cluster is gone ({reason}); no trial is lost, they go on from their checkpoints "
+        f"with: {again} (with --on ADDRESS on another cluster)"
+    )

@@ -23,12 +23,12 @@ from typing import NamedTuple
 
 from tuner.errors import TunerError
 from tuner.settings import quiet_tensorflow
-from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerSetup
+from tuner.study.messages import Lost, Message, Reply, TrialRequest, WorkerPlace, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, gpus
-from tuner.workers.base import EntryPoint, Place
+from tuner.workers.base import EntryPoint
 from tuner.workers.local import LocalWorkers, warm
-from tuner.workers.ray_checks import Expected
-from tuner.workers.ray_data import NodeFolder, SentData, this_node, worker_log
+from tuner.workers.ray.node_checks import Expected
+from tuner.workers.ray.node_data import NodeFolder, SentData, this_node, worker_log
 
 # So often a process of the actor's that has died is looked for, if nothing else happens.
 _LOOK_S = 1.0
@@ -97,7 +97,7 @@ class Heard(NamedTuple):
     first: int
     messages: tuple[Said, ...]
     state: State
-    place: Place | None = None
+    place: WorkerPlace | None = None
     log: str = ""
     problem: str | None = None
     unfit: str = ""
@@ -144,7 +144,7 @@ class RayActor:
     ) -> None:
         quiet_tensorflow()
         self._entry, self._cpus, self._has_gpu = entry, cpus, gpus > 0
-        self._place = Place(socket.gethostname(), this_node())
+        self._place = WorkerPlace(socket.gethostname(), this_node())
         self._folder = NodeFolder(name, self._place.node)
         self._log = worker_log(name, number)
         # A byte ends the wait for the process.

@@ -7,12 +7,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tuner.system.file_locks import exclusive_lock
 from tuner.system.temporary_folders import OWNER, sweep
 
 # Pieces of a file: neither the loop nor an actor holds more of it in its memory.
@@ -75,7 +76,7 @@ class NodeFolder:
     def unpack(self, data: SentData) -> Path:
         """The data as a folder on this node. Raises OSError."""
         target = self._path / "data"
-        with _locked(self._path / "unpacking"):
+        with exclusive_lock(self._path / "unpacking", on_wait=lambda: None):
             if not target.is_dir():
                 unfinished = self._path / "unfinished"
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -106,16 +107,6 @@ def _hold(folder: Path) -> int:
                 if (folder / OWNER).stat().st_ino == os.fstat(owner).st_ino:
                     return owner
             os.close(owner)  # somebody has removed the folder meanwhile
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: Path, file: SentFile) -> None:
