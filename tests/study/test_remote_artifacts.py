@@ -1,5 +1,6 @@
 """Networks in a store that many machines reach: what differs from a folder."""
 
+import errno
 import os
 import pickle
 import socket
@@ -131,6 +132,19 @@ def test_a_copy_that_was_swept_just_now_is_downloaded_again(
     )
     assert artifacts.get(stored).read_bytes() == b"weights"
     assert len(downloads) == 2
+
+
+def test_a_full_disk_here_is_not_blamed_on_the_store(
+    artifacts: RemoteArtifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = artifacts.put(NAME, b"weights")
+
+    def fill(key: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    monkeypatch.setattr(artifacts._files(), "get_file", fill)
+    with pytest.raises(ArtifactsUnavailable, match=rf"^/.*: no copy of s3:.*{NAME} .*No space"):
+        artifacts.get(stored)
 
 
 def test_copies_are_for_this_user_alone(artifacts: RemoteArtifacts) -> None:
