@@ -113,6 +113,19 @@ def test_a_strange_role_does_not_get_in(server: dict[str, str], trained: str) ->
         open_store(url("mlflow", server))
 
 
+def _rights(server: dict[str, str]) -> str:
+    """Who owns both databases and may connect to them, and what holds for a role in one alone."""
+    query = """SELECT datname, datdba::regrole, setrole::regrole, setconfig,
+                 (SELECT array_agg(item::text ORDER BY item::text) FROM unnest(datacl) AS item)
+               FROM pg_database LEFT JOIN pg_db_role_setting ON setdatabase = pg_database.oid
+               WHERE datname IN ('tuner', 'mlflow') ORDER BY datname"""
+    done = subprocess.run(
+        ["psql", "-At", "-d", "postgres", "-c", query],
+        env=server, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
 def test_a_restored_backup_has_everything_and_goes_on_as_the_same(
     server: dict[str, str], trained: str, tmp_path: Path
 ) -> None:
@@ -120,11 +133,18 @@ def test_a_restored_backup_has_everything_and_goes_on_as_the_same(
     store = open_store(url("tuner", server))
     before = content(store)
     store.close()
-    _run(["bash", "-e"], server, block_with("pg_dump"), tmp_path)
+    (tmp_path / ".tuner" / "users.json").touch()
+    _run(["bash", "-e"], server, block_with("pg_dump "), tmp_path)
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.glob("*.*") if file.is_file()} == {0}
+    rights = _rights(server)
     _run(["psql", "-q", "-c", "ALTER DATABASE tuner RENAME TO tuner_before"], server)
+    _run(["dropdb", "mlflow"], server)
+    (tmp_path / ".tuner" / "users.json").unlink()
     *restoring, moved = block_with("pg_restore").splitlines()
     assert moved.startswith("tuner db moved")
     _run(["bash", "-e"], server, "\n".join(restoring), tmp_path)
+    assert _rights(server) == rights
+    assert (tmp_path / ".tuner" / "users.json").exists()
     store = open_store(url("tuner", server))
     assert content(store) == before
     assert "None" not in before[0]

@@ -257,6 +257,25 @@ def test_a_folder_that_is_written_to_by_now_stays(project: Folder) -> None:
     assert (folder / "trial-0" / "attempt-1.keras").exists()
 
 
+def test_what_killed_commands_tried_the_store_with(project: Folder) -> None:
+    root = project.settings.checkpoints
+    month_ago = time.time() - 31 * 86_400
+    write(root / "check-old")
+    write(root / "check-new", at=time.time())
+    write(root / "ray-check-old" / "search", at=month_ago)
+    write(root / "ray-check-searching" / "search")
+    found = {
+        "files of checks": [
+            f".tuner/checkpoints/{n}" for n in ("check-old", "ray-check-old/search")
+        ]
+    }
+    assert project.found() == found
+    assert project.remove(project.find()) == 2
+    assert not (root / "ray-check-old").exists()
+    assert (root / "check-new").exists()
+    assert (root / "ray-check-searching" / "search").exists()
+
+
 def test_scratch_of_dead_processes(project: Folder) -> None:
     scratch = project.folder / "scratch"
     names = ("tuner-data-dead", "tuner-data-alive")

@@ -9,7 +9,7 @@ import pytest
 from described_networks import describe, write_network, write_plain_network
 from toy_study import Bench
 
-from tuner.errors import ArtifactError, CodeError, StudyError, TunerError
+from tuner.errors import ArtifactError, ArtifactsUnavailable, CodeError, StudyError, TunerError
 from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import trial_networks
 from tuner.models.model import load_file
@@ -267,3 +267,30 @@ def test_the_folder_that_mlflow_writes(empty: Settings, opened: Opener, tmp_path
     (folder / "MLmodel").write_text("flavors: [")
     with pytest.raises(ArtifactError, match="model: its file MLmodel cannot be read"):
         opened("model", empty)
+
+
+def test_a_network_whose_store_is_away_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
+    bench.create()
+    bench.run(1)
+    study, trial = load_study(bench.store), bench.trials[0]
+
+    def refuse(*_: object) -> bool:
+        raise ArtifactsUnavailable("s3://team: the store cannot be reached", may_pass=True)
+
+    monkeypatch.setattr(trial_networks, "_copy_saved", refuse)
+    target = tmp_path / "again.keras"
+
+    def save() -> list[str]:
+        settings, store = bench.settings, bench.store
+        return trial_networks.copy_network(settings, store, study, trial, target).remarks
+
+    with pytest.raises(ArtifactsUnavailable, match="cannot be reached"):
+        save()
+    assert not target.exists()
+    monkeypatch.setattr(
+        trial_networks, "_copy_logged", lambda *asked: bool(write_plain_network(asked[4]))
+    )
+    assert save()[0] == "s3://team: the store cannot be reached; it is not used"

@@ -17,7 +17,7 @@ from tracking_helpers import Search
 
 import tuner as api
 from tuner.data import Dataset, load_dataset
-from tuner.errors import NotPromoted, StudyError, TrackingError
+from tuner.errors import ArtifactsUnavailable, NotPromoted, StudyError, TrackingError
 from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import champions, promoting, registering
 from tuner.models.evaluations import Estimate
@@ -34,6 +34,7 @@ from tuner.storage import open_store
 from tuner.storage.identity import record, residence
 from tuner.storage.split_readings import earlier_readings
 from tuner.storage.studies import StudyRow, create_study, load_study
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.tracking import model_registry
 from tuner.tracking.client import Client, open_client
@@ -307,6 +308,22 @@ def test_a_network_that_was_trained_otherwise_is_not_taken(bench: Bench) -> None
     for file in bench.folder.rglob("promoted/*.keras"):
         file.write_bytes(kept.read_bytes()[:-1])
     assert FinalNetworks(bench.settings, study, trial, dataset).kept() is None
+
+
+def test_a_store_that_is_away_is_no_reason_to_train_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(bench.store, "good")
+    networks = FinalNetworks(
+        bench.settings, study, finished_trial(bench.store, study, None), digits()
+    )
+
+    def refuse(*_: object) -> Path:
+        raise ArtifactsUnavailable("s3://team: access is denied")
+
+    monkeypatch.setattr(FolderArtifacts, "get", refuse)
+    with pytest.raises(ArtifactsUnavailable):
+        networks.kept()
 
 
 def test_the_command(bench: Bench, tuner: Command) -> None:

@@ -1,13 +1,16 @@
 """`tuner optimize --on`: what it refuses before it begins, and what it shows of places."""
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import pytest
 from command_line import Command
 from fork_server import COMMAND, Forked, start
@@ -186,3 +189,28 @@ def test_a_node_that_joins_with_other_versions(
     with sqlite3.connect(tmp_path / "tuner.db") as database:
         nodes = {row[0] for row in database.execute("SELECT node FROM tuner_attempts")}
     assert nodes == {*ray_nodes.node_ids}
+
+
+def test_a_cluster_of_its_own_ends_with_the_search(own_study: Command) -> None:
+    """`--on ray` where no cluster runs: nothing is left of it, neither processes nor files."""
+    with tempfile.TemporaryDirectory(prefix="tr-", dir="/tmp") as folder:
+        words = ("optimize", "--trials", "3", "--on", "ray", "--no-tracking")
+        environment = {"RAY_TMPDIR": folder, "TMPDIR": folder}
+        code, printed = run(COMMAND, *words, folder=Path.cwd(), environment=environment)
+        assert code == 0, printed
+        assert "starting Ray on this machine" in printed
+        assert "3 complete" in printed
+        wait_until(lambda: not processes_of(folder))
+        assert not list(Path(folder).glob("tuner-ray-*"))
+    shown = json.loads(own_study("trial", "show", "0", "--study", "own", "--json").out)
+    assert shown["attempts"][0]["host"] == os.uname().nodename
+
+
+def processes_of(folder: str) -> list[str]:
+    """What runs with its files there."""
+    found: list[str] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(folder in word for word in process.cmdline()):
+                found.append(" ".join(process.cmdline()))
+    return found

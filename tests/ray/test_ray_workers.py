@@ -14,13 +14,14 @@ from ray_cluster import RayNodes
 from toy_study import TOY_ALONE
 from toy_training import BROKEN
 
-from tuner.errors import WorkerError
+from tuner.errors import UsageError, WorkerError
 from tuner.runner import KERAS
 from tuner.search_space.parameters import defaults
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
 from tuner.workers import BackEnd, EntryPoint, Workers, local
 from tuner.workers.ray import node_data
+from tuner.workers.ray.cluster_connection import open_cluster
 from tuner.workers.ray.ray_workers import RayBackEnd
 
 
@@ -104,6 +105,24 @@ def test_data_lie_on_each_node_once_while_a_search_lasts(
         for folder in folders:
             assert {file.name: file.read_bytes() for file in folder.iterdir()} == sent
     assert not list(ray_nodes.temporary.glob("tuner-ray-*"))
+
+
+def test_a_connection_of_the_callers_own_stays_open(
+    ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup, ray_artifacts: FolderArtifacts
+) -> None:
+    """As in a notebook that has called ray.init() itself: searches train there, and leave it."""
+    import ray
+
+    for _ in range(2):
+        with open_cluster("ray", artifacts=ray_artifacts) as back_end:
+            assert back_end.room([{"CPU": 1.0}] * 3) == 3
+        assert ray.is_initialized()
+    assert ray_artifacts.names("ray-check*") == []
+    with (
+        pytest.raises(UsageError, match="this process has connected Ray itself"),
+        open_cluster(ray_nodes.address),
+    ):
+        pass
 
 
 def test_as_many_workers_as_there_is_room_for(

@@ -1,5 +1,6 @@
 """Networks in a store that many machines reach: what differs from a folder."""
 
+import errno
 import os
 import pickle
 import socket
@@ -133,6 +134,19 @@ def test_a_copy_that_was_swept_just_now_is_downloaded_again(
     assert len(downloads) == 2
 
 
+def test_a_full_disk_here_is_not_blamed_on_the_store(
+    artifacts: RemoteArtifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = artifacts.put(NAME, b"weights")
+
+    def fill(key: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    monkeypatch.setattr(artifacts._files(), "get_file", fill)
+    with pytest.raises(ArtifactsUnavailable, match=rf"^/.*: no copy of s3:.*{NAME} .*No space"):
+        artifacts.get(stored)
+
+
 def test_copies_are_for_this_user_alone(artifacts: RemoteArtifacts) -> None:
     file = artifacts.get(artifacts.put(NAME, b"weights"))
     assert file.parents[1].stat().st_mode & 0o077 == 0
@@ -199,7 +213,7 @@ def test_a_store_that_cannot_be_reached_is_given_up_soon(
         began = time.monotonic()
         with pytest.raises(ArtifactsUnavailable, match="cannot be reached at http") as refused:
             call(artifacts)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60  # a store that retries for long takes minutes
         assert refused.value.may_pass
         artifacts.sweep("study")  # raises nothing
     finally:

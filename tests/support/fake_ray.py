@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -33,7 +34,8 @@ class FakeRay(ModuleType):
         self.living: list[dict[str, float]] = [{"CPU": 1.0}]
         self.calls: list[tuple[str, Any]] = []
         self.is_connected = False
-        self.session = "no-session"
+        # What a cluster writes on this machine.
+        self.session = Path("/nonexistent/session")
         # Done in place of connecting; it may raise an error.
         self.connecting: Callable[[], object] = lambda: None
 
@@ -44,11 +46,11 @@ class FakeRay(ModuleType):
     def is_initialized(self) -> bool:
         return self.is_connected
 
-    def init(self, **options: Any) -> SimpleNamespace:
+    def init(self, **options: Any) -> Any:
         self.calls.append(("init", options))
         self.connecting()
         self.is_connected = True
-        return SimpleNamespace(address_info={"session_dir": self.session})
+        return SimpleNamespace(address_info={"session_dir": str(self.session)})
 
     def shutdown(self) -> None:
         self.calls.append(("shutdown", None))
@@ -74,17 +76,17 @@ class FakeRay(ModuleType):
 def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     """In place of `ray`, for whatever imports it in this test."""
     ray, private, exceptions = FakeRay(), ModuleType("ray._private"), ModuleType("ray.exceptions")
-    worker = ModuleType("ray._private.worker")
+    worker, utils = ModuleType("ray._private.worker"), ModuleType("ray._private.utils")
+    vars(utils).update(get_entrypoint_name=lambda: "the whole command line")
     errors = {
         "ActorUnavailableError": ActorUnavailable,
         "RayActorError": ActorDied,
         "RayTaskError": TaskFailed,
     }
     vars(exceptions).update(errors)
-    utils = SimpleNamespace(get_entrypoint_name=lambda: "a command line")
     vars(private).update(worker=worker, utils=utils)
     vars(ray).update(exceptions=exceptions, _private=private)
-    for module in (ray, private, exceptions, worker):
+    for module in (ray, private, exceptions, worker, utils):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(sys.modules, "ray._raylet", MagicMock())
     return ray

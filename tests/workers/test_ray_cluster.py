@@ -80,6 +80,41 @@ def test_a_cluster_of_its_own_is_closed_to_others_and_ends(
     assert told.warnings == []
 
 
+def test_what_a_cluster_of_its_own_wrote_is_removed(
+    told: Told, fake_ray: FakeRay, tmp_path: Path
+) -> None:
+    for name in ("session_ours", "session_other"):
+        (tmp_path / "ray" / name / "logs").mkdir(parents=True)
+    (tmp_path / "ray" / "session_latest").symlink_to(tmp_path / "ray" / "session_ours")
+    fake_ray.session = tmp_path / "ray" / "session_ours"
+    with told.connect():
+        assert fake_ray.session.exists()
+    assert [path.name for path in (tmp_path / "ray").iterdir()] == ["session_other"]
+
+
+def test_what_a_teams_cluster_wrote_stays(
+    told: Told, fake_ray: FakeRay, team: None, tmp_path: Path
+) -> None:
+    fake_ray.session = tmp_path / "session"
+    fake_ray.session.mkdir()
+    with told.connect("head:6379"):
+        pass
+    assert fake_ray.session.exists()
+
+
+def test_the_command_line_is_not_shown_to_the_cluster(
+    told: Told, fake_ray: FakeRay, team: None
+) -> None:
+    """It may name an address for notices, which is a secret."""
+    utils = vars(fake_ray)["_private"].utils
+    before, seen = utils.get_entrypoint_name, []
+    fake_ray.connecting = lambda: seen.append(utils.get_entrypoint_name())
+    with told.connect("head:6379"):
+        pass
+    assert seen == ["tuner"]
+    assert utils.get_entrypoint_name is before
+
+
 def test_the_teams_token_is_used_while_it_is_connected(
     told: Told, fake_ray: FakeRay, team: None
 ) -> None:

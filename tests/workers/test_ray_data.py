@@ -10,9 +10,10 @@ import pytest
 from fake_ray import FakeRay, fake_ray
 
 from tuner.workers.ray import node_data
-from tuner.workers.ray.node_data import NodeFolder, SentData, send_folder, worker_log
+from tuner.workers.ray.node_data import NodeFolder, SentData, SentFile, send_folder, worker_log
 
 __all__ = ["fake_ray"]
+LITTLE = SentData((SentFile("empty", 0, ()),))
 FILES = {"a.npy": 700, "part/b.npy": 600, "part/empty": 0}
 
 
@@ -73,32 +74,33 @@ def test_actors_of_a_node_unpack_once_and_the_last_one_removes_it(
 def test_what_a_killed_unpacking_left_is_not_taken_for_the_data(
     sent: SentData, data: Path, node: Path
 ) -> None:
-    folder = NodeFolder("search", "node")
-    [place] = node.iterdir()
-    (place / "unfinished").mkdir()
+    place = node / "tuner-ray-search-node"
+    (place / "unfinished").mkdir(parents=True)
     (place / "unfinished" / "old.npy").write_bytes(b"half")
+    folder = NodeFolder("search", "node")
     assert contents(folder.unpack(sent)) == contents(data)
     folder.leave()
 
 
-def test_searches_and_nodes_of_a_machine_have_folders_of_their_own(node: Path) -> None:
+def test_searches_and_nodes_of_a_machine_have_folders_of_their_own(
+    node: Path, fake_ray: FakeRay
+) -> None:
     named = [("one", "a" * 56), ("two", "a" * 56), ("one", "b" * 56)]
     folders = [NodeFolder(*names) for names in named]
-    assert len(list(node.iterdir())) == 3
+    assert list(node.iterdir()) == []  # one that is killed as it starts leaves nothing
+    assert len({folder.unpack(LITTLE) for folder in folders}) == 3
     for folder in folders:
         folder.leave()
 
 
-def test_what_killed_actors_left_is_removed_by_later_ones(node: Path) -> None:
-    left = NodeFolder("left", "node")
-    used = NodeFolder("used", "node")
+def test_what_killed_actors_left_is_removed_by_later_ones(node: Path, fake_ray: FakeRay) -> None:
+    left, used = NodeFolder("left", "node"), NodeFolder("used", "node")
+    for folder in (left, used):
+        folder.unpack(LITTLE)
     os.close(left._owner)  # as the system does when a process is killed
-    later = NodeFolder("later", "node")
-    assert sorted(path.name for path in node.iterdir()) == [
-        "tuner-ray-later-node", "tuner-ray-used-node",
-    ]  # fmt: skip
+    NodeFolder("later", "node")
+    assert [path.name for path in node.iterdir()] == ["tuner-ray-used-node"]
     used.leave()
-    later.leave()
 
 
 def test_logs_stay_for_a_week(node: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conformance import GO_ON, REQUEST, STOP, acting
 from toy_training import TOY
 
-from tuner.study.messages import Ended, Lost, Message, Reply, Report, WorkerSetup
+from tuner.study.messages import Checkpointed, Ended, Lost, Message, Reply, Report, WorkerSetup
 from tuner.workers.base import EntryPoint
 from tuner.workers.ray import node_actor, node_data
 from tuner.workers.ray.node_actor import ActorCall, Heard, Open, RayActor, Said, State
@@ -210,15 +210,15 @@ def test_what_a_process_may_use_is_that_of_its_actor(
     assert found == [(4, 400.0, (0, 1)), (1, 100.0, ()), (1, 7.0, ())]
 
 
-def test_a_node_that_starts_no_processes_says_so(
+def test_a_process_that_cannot_be_started_says_why(
     actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended with one line, instead of a traceback of Ray's."""
 
-    def fail(*given: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(node_actor.LocalWorkers, "start", fail)
+    monkeypatch.setattr(node_actor, "LocalWorkers", fail)
     remote = RemoteActor(0, actor)
     remote.open(Open(setup, None, None))
     heard = actor.exchange(remote.next_call())
@@ -228,20 +228,25 @@ def test_a_node_that_starts_no_processes_says_so(
     assert actor.exchange(remote.next_call()).problem == heard.problem
 
 
-def test_a_node_whose_disk_is_full_is_left_out(
-    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unpack(folder: NodeFolder, data: SentData) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_trial_that_left_its_checkpoint_is_done(line: Line) -> None:
+    remote = line.remote
+    remote.submit(0, REQUEST)
+    remote.next_call()
+    assert list(remote.hear(Heard(2, 1, (Said(0, 1, Checkpointed()),), State(True, True)))) == [
+        (0, Checkpointed())
+    ]
+    assert remote.busy == set()
 
-    monkeypatch.setattr(NodeFolder, "unpack", unpack)
-    remote = RemoteActor(0, actor)
-    list(remote.hear(actor.exchange(remote.next_call())))
-    remote.open(Open(setup, SentData(()), None))
-    heard = actor.exchange(remote.next_call())
-    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
-    assert list(remote.hear(heard)) == []
-    assert (remote.state.unfit, remote.takes) == (True, False)
+
+def test_what_was_said_before_an_order_is_no_longer_so(line: Line) -> None:
+    """The process is being ended: it takes no trial, whatever an older answer says."""
+    remote, opened = line.remote, line.remote.state
+    remote.restart(0)
+    remote.next_call()
+    assert list(remote.hear(Heard(1, 1, (), opened))) == []
+    assert not remote.takes
+    assert list(remote.hear(Heard(2, 1, (), opened))) == []
+    assert remote.takes
 
 
 def test_the_last_reply_goes_with_the_next_trial(line: Line) -> None:
@@ -259,6 +264,22 @@ def test_closing_ends_a_wait(line: Line, actor: RayActor) -> None:
     assert line.messages(waiting) == []
     closing.join(SOON_S)
     assert not closing.is_alive()
+
+
+def test_a_node_without_room_for_the_data_is_told(
+    actor: RayActor, setup: WorkerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(folder: NodeFolder, data: SentData) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NodeFolder, "unpack", unpack)
+    remote = RemoteActor(0, actor)
+    list(remote.hear(actor.exchange(remote.next_call())))
+    remote.open(Open(setup, SentData(()), None))
+    heard = actor.exchange(remote.next_call())
+    assert "it cannot keep the data: [Errno 28] No space left" in heard.unfit
+    assert list(remote.hear(heard)) == []
+    assert (remote.state.unfit, remote.takes) == (True, False)
 
 
 def _steps_to_the_end(line: Line) -> list[int]:

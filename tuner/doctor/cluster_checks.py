@@ -6,7 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 from tuner.doctor.findings import Finding, failure, fine, warning
 from tuner.errors import TunerError
 from tuner.settings import ray_login
-from tuner.workers.ray.cluster_address import check_cluster, find_address
+from tuner.workers.ray.cluster_address import (
+    TOKEN_ADVICE,
+    check_cluster,
+    describe_open_cluster,
+    find_address,
+)
 
 
 def check_ray() -> Iterator[Finding]:
@@ -26,12 +31,7 @@ def check_ray() -> Iterator[Finding]:
         elif check_cluster(address, login):
             yield fine("ray", f"{installed}; the cluster at {address.text} accepts our token")
         else:
-            yield warning(
-                "ray",
-                f"the cluster at {address.text} asks for no token: everybody who can reach it can "
-                "run code on its machines",
-                "start its head and nodes with RAY_AUTH_MODE=token",
-            )
+            yield warning("ray", describe_open_cluster(address), TOKEN_ADVICE)
     except TunerError as error:
         # Who has not named a cluster may have no use for one.
         tell = failure if login.address else warning

@@ -40,6 +40,9 @@ from tuner.system.locations import KEPT_NAMES
 # study from data in memory writes the data first, and may take long.
 _JUST_WRITTEN_S = 60.0
 _CREATION_S = 3600.0
+# What killed commands wrote into the store to try it out, and how old it must be. A search on a
+# cluster keeps its file while it runs: nodes that join read it.
+_CHECKS = {"check-*": _CREATION_S, "ray-check-*/*": 30 * 86_400.0}
 _TRIAL_FILE = re.compile(r"[0-9a-f]{32}/trial-(\d+)/([^/]+)")
 _PARTIAL = re.compile(r"\..+\.partial\.\w+|.+\.part")
 
@@ -351,6 +354,23 @@ def _newest_is_older(path: Path, seconds: float) -> bool:
     return all(_is_older(file, seconds) for file in files if file.exists())
 
 
+def _checks(project: Project) -> Iterator[Leftover]:
+    """Files with which killed commands tried the store out."""
+    artifacts = project.artifacts
+    for pattern, seconds in _CHECKS.items():
+        for file in artifacts.files(pattern):
+            if not _is_settled(file, seconds):
+                continue
+
+            def remove(name: str = file.name) -> bool:
+                artifacts.delete(name)
+                if "/" in name:
+                    remove_empty_folder(artifacts, name)
+                return True
+
+            yield Leftover("files of checks", f"{artifacts}/{file.name}", file.size, remove)
+
+
 def _scratch(project: Project) -> Iterator[Leftover]:
     """Prepared data and sockets of this user's processes that have died."""
     sizes = {folder: _folder_size(folder) for folder in abandoned_scratch(project.settings)}
@@ -418,6 +438,7 @@ FINDERS_OF_STUDY: tuple[Callable[[Project, StudyRow], Iterator[Leftover]], ...] 
 )
 FINDERS_OF_PROJECT: tuple[Callable[[Project], Iterator[Leftover]], ...] = (
     _deleted_studies,
+    _checks,
     _scratch,
     _kept_files,
     _decoded_images,

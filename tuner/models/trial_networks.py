@@ -111,6 +111,8 @@ def _write(
             source = _write_network(settings, store, study, trial, partial, remarks, data)
             if not study.spec.function_kind.trains and not has_description(partial):
                 remarks += _describe_again(settings, study, trial, partial, data)
+    except ArtifactsUnavailable:
+        raise
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return WrittenNetwork(source, remarks)

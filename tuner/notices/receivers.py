@@ -17,13 +17,13 @@ from tuner.errors import NoticeError, UsageError
 from tuner.notices.announcements import Announcement
 from tuner.notices.mail import MailReceiver, parse_mail_address
 from tuner.settings import tuner_version
+from tuner.system.addresses import LOOPBACK_NAMES
 from tuner.system.secret_masking import mask_records, remember_address
 from tuner.values import shown
 
 if TYPE_CHECKING:
     import httpx
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # One request, in seconds: to connect, and from one part of the answer to the next.
 TIMEOUT_S = 5.0
 # Discord refuses longer texts.
@@ -95,7 +95,7 @@ class WebReceiver:
             headers={"User-Agent": f"tuner/{tuner_version()}"},
             limits=httpx.Limits(max_keepalive_connections=0),
             # What this machine tells itself is not for the environment's proxy.
-            mounts={f"all://{host}": None for host in _LOOPBACK},
+            mounts={f"all://{host}": None for host in LOOPBACK_NAMES},
         )
 
     def send(self, announcement: Announcement) -> None:

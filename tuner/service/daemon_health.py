@@ -20,7 +20,7 @@ from typing import Any
 from tuner.errors import UsageError
 from tuner.service.daemon import DaemonStatus
 from tuner.storage.identity import process_identity, runs_here
-from tuner.system.addresses import is_address, is_loopback, split_host
+from tuner.system.addresses import LOOPBACK, in_url, is_address, is_loopback, split_host
 from tuner.system.temporary_folders import written_whole
 from tuner.values import in_utc
 
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 # A daemon that has not looked for work for so long hangs.
 _SILENT_S = 30.0
 _WRITE_EVERY_S = 2.0
-LOOPBACK = "127.0.0.1"
 _WELL = ("working", "idle")
 # The page of metrics: its bytes and their type.
 MetricsPage = Callable[[], tuple[bytes, str]]
@@ -133,7 +132,7 @@ class HealthServer:
     def address(self) -> str:
         """What this machine reaches it by."""
         host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self._host, self._host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}"
+        return f"http://{in_url(host)}:{self._server.server_port}"
 
     def start(self) -> None:
         self._thread.start()

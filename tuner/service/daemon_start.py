@@ -11,11 +11,12 @@ from tuner.manage.trust import trust_code
 from tuner.notices import check_addresses
 from tuner.runner import KERAS, SearchOptions, study_announcer
 from tuner.service.daemon import Daemon
-from tuner.service.daemon_health import LOOPBACK, HealthFile, HealthServer
+from tuner.service.daemon_health import HealthFile, HealthServer
 from tuner.service.prometheus_metrics import DaemonMetrics
 from tuner.service.study_search import USUAL_OPTIONS, SearchSetup
 from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, daemon_rows
+from tuner.system.addresses import LOOPBACK
 from tuner.system.logs import log_to_file
 from tuner.system.machine import default_workers, gpus
 from tuner.values import shown

@@ -77,4 +77,7 @@ class LateDeliveries:
         if delivered.missing and not hurry():
             self._not_before[uuid] = time.monotonic() + _PAUSE_S
         if (sent := missing - delivered.missing) > 0:
-            self._setup.tell(f"{printable(name)}: sent to MLflow what was left: {sent} trials")
+            left = f", {delivered.missing} more are to follow" if delivered.missing else ""
+            self._setup.tell(
+                f"{printable(name)}: sent to MLflow what was left: {sent} trials{left}"
+            )

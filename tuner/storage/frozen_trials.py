@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,7 +112,8 @@ def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
     if len(chosen.but_not) > _MANY_IDS:
         ids = [each for each in connection.execute(chosen.query()).scalars() if each in chosen]
         if len(ids) <= _MOST_IDS:
-            chosen = Chosen.only(chosen.study_id, ids)
+            # The states still hold: a trial may have ended since.
+            chosen = replace(Chosen.only(chosen.study_id, ids), states=chosen.states)
             if not ids:
                 return []
     trials = _read_heads(connection, chosen)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-_PLACE = "~/.cache/tuner/downloads"
+PLACE = "~/.cache/tuner/downloads"
 # A copy may be in use so long after it was asked for.
 _KEPT_S = 86_400.0
 _PARTIAL = "partial-"
@@ -48,7 +48,7 @@ def _place() -> Path:
     """The folder of copies, which only this user may read. A machine without a home folder has it
     in the temporary folder. Raises OSError."""
     try:
-        return _private(Path(_PLACE).expanduser())
+        return _private(Path(PLACE).expanduser())
     except (OSError, RuntimeError):
         return _private(Path(tempfile.gettempdir()) / f"tuner-downloads-{os.getuid()}")
 

@@ -4,6 +4,7 @@ Only the store's URL is pickled. Each machine has credentials of its own, in its
 the files of the store's client, such as ~/.aws.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -241,6 +242,10 @@ def _one_line(place: str) -> Iterator[None]:
     except TunerError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THIS_DISK:
+            where = error.filename or download_cache.PLACE
+            problem = f"{where}: no copy of {place} can be written ({error.strerror})"
+            raise ArtifactsUnavailable(problem) from error
         reason = _reason_of_store(error)
         if reason is not None:  # whatever the file
             scheme, _, path = place.partition("://")
@@ -251,6 +256,7 @@ def _one_line(place: str) -> Iterator[None]:
 
 # Errors of botocore, by name: it may not be installed.
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+_OF_THIS_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NOT_REACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError")
 
 

@@ -7,6 +7,10 @@ that was loaded from an address is of that address.
 
 import ipaddress
 
+LOOPBACK = "127.0.0.1"
+# What addresses and Host headers call this machine.
+LOOPBACK_NAMES = ("localhost", LOOPBACK, "[::1]")
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach what listens on this address."""
@@ -33,3 +37,8 @@ def split_host(header: str) -> tuple[str, int | None]:
     if not colon or not port.isascii() or not port.isdigit() or name.endswith(":"):
         return header.lower(), None
     return name, int(port)
+
+
+def in_url(host: str) -> str:
+    """The name or address as a URL has it: of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host

@@ -15,7 +15,7 @@ import uvicorn
 
 from tuner.errors import TunerError, UsageError
 from tuner.settings import Settings, ui_token
-from tuner.system.addresses import is_loopback
+from tuner.system.addresses import in_url, is_loopback
 from tuner.system.names import command
 from tuner.system.secret_masking import remember_values
 from tuner.web.application import make_application
@@ -132,7 +132,7 @@ def _shown_host(host: str) -> str:
     """The host of an address that a browser opens."""
     if host in ("0.0.0.0", "::"):
         return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
+    return in_url(host)
 
 
 def _accounts(settings: Settings, wanted: PageWanted) -> Accounts | None:

@@ -14,12 +14,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tuner.system.addresses import is_address, is_loopback, split_host
+from tuner.system.addresses import LOOPBACK_NAMES, is_address, is_loopback, split_host
 from tuner.system.names import command
 
 MOST_BODY_BYTES = 2**20
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _POLICY = {
     "default-src": "'none'",
@@ -55,7 +54,7 @@ class HostRule:
         self._port = port
         self._scheme = scheme
         self._any_address = not is_loopback(host)
-        self._names = {name.lower() for name in (*_LOOPBACK_NAMES, host)}
+        self._names = {name.lower() for name in (*LOOPBACK_NAMES, host)}
         self._given = {name.lower() for name in names}
         if self._any_address:
             self._names.add(socket.gethostname().lower())

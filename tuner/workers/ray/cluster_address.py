@@ -99,6 +99,18 @@ def _running_here(folder: Path) -> RayAddress | None:
     return _address(address)
 
 
+# What to do about it.
+TOKEN_ADVICE = "start its head and nodes with RAY_AUTH_MODE=token"
+
+
+def describe_open_cluster(address: RayAddress) -> str:
+    """Of a cluster that asks for no token."""
+    return (
+        f"the cluster at {address.text} asks for no token: everybody who can reach it can run code "
+        "on its machines"
+    )
+
+
 def check_cluster(address: RayAddress, login: RayLogin) -> bool:
     """Whether the cluster asks for a token, which is then ours. Raises WorkerError, within a few
     seconds, where no cluster answers or the token is another one."""

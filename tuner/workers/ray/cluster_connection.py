@@ -22,7 +22,13 @@ from tuner.errors import UsageError, WorkerError
 from tuner.settings import RayLogin, ray_environment, ray_login
 from tuner.study.artifacts import Artifacts
 from tuner.system.secret_masking import without_secrets
-from tuner.workers.ray.cluster_address import RayAddress, check_cluster, find_address
+from tuner.workers.ray.cluster_address import (
+    TOKEN_ADVICE,
+    RayAddress,
+    check_cluster,
+    describe_open_cluster,
+    find_address,
+)
 from tuner.workers.ray.node_checks import checked_nodes, describe_differences, own_versions
 from tuner.workers.ray.ray_workers import RayBackEnd
 
@@ -130,10 +136,7 @@ def _connected(
         stage(f"connecting to the Ray cluster at {address.text}")
         if not login.uses_tls and not check_cluster(address, login):
             token = None
-            tell(
-                f"the cluster at {address.text} asks for no token: everybody who can reach it can "
-                "run code on its machines. Start its head and nodes with RAY_AUTH_MODE=token"
-            )
+            tell(f"{describe_open_cluster(address)}; {TOKEN_ADVICE}")
     with ray_environment(token):
         connected = connect(address)
         import ray

@@ -64,17 +64,21 @@ def _pieces(file: Path) -> Iterator[np.ndarray]:
 
 
 class NodeFolder:
-    """The folder of one search on this node, which the actors there share. Each holds a lock of it;
-    who leaves last removes it. What killed ones have left is removed by later ones."""
+    """The folder of one search on this node, which the actors there share. Each that unpacks data
+    holds a lock of it; who leaves last removes it. What killed ones have left is removed by later
+    ones."""
 
     def __init__(self, name: str, node: str) -> None:
         place = Path(tempfile.gettempdir())
         sweep(place, _PREFIX)
         self._path = place / f"{_PREFIX}{name}-{node[:12]}"
-        self._owner = _hold(self._path)
+        # Made for data alone: an actor that is killed as it starts leaves nothing.
+        self._owner = -1
 
     def unpack(self, data: SentData) -> Path:
         """The data as a folder on this node. Raises OSError."""
+        if self._owner < 0:
+            self._owner = _hold(self._path)
         target = self._path / "data"
         with exclusive_lock(self._path / "unpacking", on_wait=lambda: None):
             if not target.is_dir():
