@@ -13,7 +13,7 @@ from waiting import wait_until
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 # Long enough for three to train at once, on a machine that is busy with other tests too.
-SLOWLY = {"epochs": 16, "patience": 16, "pace": 0.25}
+SLOWLY = {"epochs": 40, "patience": 40, "pace": 0.25}
 OFTEN = {"checkpoint_every_s": 0.0}
 # The machine may be busy with other tests.
 SOON_S = 100.0
@@ -93,9 +93,8 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
     assert ended_well(said), said
     check(bench, trials, "all nodes of a Ray cluster killed, then one added", times)
     assert repeated(bench) == []
-    # Before it was killed, the last one may have ended a trial.
-    assert added in (last := {trial.attempts[-1].node for trial in bench.trials})
-    assert last <= {third, added}
+    # Before they were killed, the others may have ended a trial.
+    assert added in {trial.attempts[-1].node for trial in bench.trials}
 
 
 @SQLITE
@@ -152,7 +151,7 @@ def test_every_way_a_trial_goes_wrong(ray_bench: Bench, times: int, check: Check
     bench.create(parameters, [{"act": act, "x": 0.8} for act in acts])
     trials = len(acts) - acts.count("raise")
     loop = bench.start(
-        trials, workers=3, asked={"trial_memory_bytes": 400 * 2**20}, trial_timeout_s=4.0
+        trials, workers=3, asked={"trial_memory_bytes": 400 * 2**20}, trial_timeout_s=20.0
     )
     said = finish(loop)
     assert ended_well(said), said
@@ -187,7 +186,7 @@ def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
 
 
 @SQLITE
-@pytest.mark.times(1, 10)
+@pytest.mark.times(0, 10)
 def test_a_node_frozen(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """For longer than a cluster waits: it is dead to the others, also once it wakes."""
     bench = ray_bench
@@ -228,14 +227,25 @@ def test_through_ray_client(
 
 
 @SQLITE
-@pytest.mark.parametrize("client", [False, True])
-def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, check: Check) -> None:
+@pytest.mark.times(1, 1)
+def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
+    lose_head(ray_bench, ray_nodes, check, through_client=False)
+
+
+@SQLITE
+@pytest.mark.times(0, 1)
+def test_the_head_gone_through_ray_client(
+    ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check
+) -> None:
+    lose_head(ray_bench, ray_nodes, check, through_client=True)
+
+
+def lose_head(bench: Bench, ray_nodes: RayNodes, check: Check, *, through_client: bool) -> None:
     """The search ends with one line; the next one, without the cluster, goes on."""
-    bench = ray_bench
-    if client:
+    if through_client:
         bench.on = ray_nodes.open_client()
     # It takes longer than the search waits for an answer.
-    bench.create(SLOWLY | {"epochs": 200, "patience": 200})
+    bench.create(SLOWLY | {"epochs": 160, "patience": 160})
     loop = bench.start(1, asked=OFTEN)
     wait_until(lambda: is_training(bench, 1), SOON_S)
     trainers = ray_nodes.trainers()
@@ -246,7 +256,7 @@ def test_the_head_gone(ray_bench: Bench, ray_nodes: RayNodes, client: bool, chec
     assert last_line(said).startswith("Error: "), said
     assert "Traceback" not in said
     assert victims.running(bench) == 0
-    if not client:  # which reaches its actors through the head alone
+    if not through_client:  # which reaches its actors through the head alone
         wait_until(lambda: victims.gone(trainers), 10)
     said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said

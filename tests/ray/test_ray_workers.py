@@ -27,7 +27,8 @@ from tuner.workers.ray.ray_workers import RayBackEnd
 
 @pytest.fixture(scope="module")
 def ray_driver(ray_cluster: RayNodes) -> Iterator[None]:
-    """This process is connected to the cluster."""
+    """This process is connected to the cluster, which another file may have left without a head."""
+    ray_cluster.restore()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ray_cluster.joining.items():
             patch.setenv(name, value)

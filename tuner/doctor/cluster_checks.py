@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tuner.doctor.findings import Finding, failure, fine, warning
 from tuner.errors import TunerError
 from tuner.settings import ray_login
+from tuner.system.names import command
 from tuner.workers.ray.cluster_address import (
     TOKEN_ADVICE,
     check_cluster,
@@ -19,7 +20,7 @@ def check_ray() -> Iterator[Finding]:
     try:
         installed = f"Ray {version('ray')}"
     except PackageNotFoundError:
-        yield fine("ray", "not installed; only tuner optimize --on needs it")
+        yield fine("ray", f"not installed; only {command('optimize', '--on')} needs it")
         return
     login = ray_login()
     try:

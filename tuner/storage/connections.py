@@ -11,6 +11,7 @@ happened: the work is told that it is repeated, and looks first for what it has 
 """
 
 import functools
+import logging
 import random
 import sqlite3
 import time
@@ -186,6 +187,8 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Arguments of `create_engine` for an engine that writes."""
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _BUSY_S}}
+    # It warns of what fails after a connection was cut, which is tried again all the same.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     return {"connect_args": dict(_POSTGRES_OPTIONS)}
 
 
