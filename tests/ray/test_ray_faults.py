@@ -12,6 +12,7 @@ from toy_study import Bench, any_of
 from waiting import wait_until
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+IN_A_SOAK = pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
 # Long enough for three to train at once, on a machine that is busy with other tests too.
 SLOWLY = {"epochs": 40, "patience": 40, "pace": 0.25}
 OFTEN = {"checkpoint_every_s": 0.0}
@@ -115,7 +116,9 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
 
 @SQLITE
 @pytest.mark.times(1, 30)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=IN_A_SOAK)]
+)
 def test_a_loop_ended(
     ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check, number: signal.Signals
 ) -> None:
@@ -170,6 +173,9 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.parametrize(
+    "store", ["sqlite", pytest.param("postgresql", marks=IN_A_SOAK)], indirect=True
+)
 @pytest.mark.times(1, 10)
 def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
     """Three loops on one cluster, and a daemon on its own machine, do one study."""
