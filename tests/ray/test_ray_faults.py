@@ -76,7 +76,7 @@ def test_a_node_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check:
 
 
 @SQLITE
-@pytest.mark.times(1, 10)
+@pytest.mark.times(0, 10)
 def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """Two at once, then the last one: the search waits until there is a node again."""
     bench = ray_bench
@@ -117,7 +117,12 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
 @SQLITE
 @pytest.mark.times(1, 30)
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=IN_A_SOAK)]
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=IN_A_SOAK),
+        pytest.param(signal.SIGINT, marks=IN_A_SOAK),
+    ],
 )
 def test_a_loop_ended(
     ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check, number: signal.Signals
