@@ -225,7 +225,6 @@ def many_workers(
     pruner: str = "hyperband",
     epochs: int = 27,
     staggered: bool = False,
-    profile: str | None = None,
 ) -> Result:
     """`busy`: the share of its time that a loop with so many workers does not wait for them, each
     of which sends a report every `report_s`. Nothing is trained. `cpu`: the share in which it
@@ -254,15 +253,7 @@ def many_workers(
             stopping.limits, workers, tracking=False, back_end=simulated_workers.NAME
         )
         began = time.perf_counter()
-        if profile:
-            import cProfile
-
-            profiler = cProfile.Profile()
-            profiler.enable()
         optimize(settings, store, study, options, stopping=stopping)
-        if profile:
-            profiler.disable()
-            profiler.dump_stats(profile)
         done = _done(store, study)
         reports = store.read(_count_reports)
         store.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_table import OUTCOMES
 from toy_study import Bench, any_of
 
 from faults.audit import ends
@@ -41,16 +42,6 @@ def test_every_way_a_trial_goes_wrong(tracked_bench: Bench, times: int, check: C
             assert trial.last is not None
             assert (trial.last.detail is None) == (act == "nan")
     assert ends(bench)["worker_lost"] == 3 * times
-
-
-OUTCOMES = {
-    "learn": ("COMPLETE", "complete"),
-    "crash": ("PRUNED", "worker_lost"),
-    "raise": ("FAIL", "user_error"),
-    "grow": ("PRUNED", "out_of_memory"),
-    "hang": ("PRUNED", "time_limit"),
-    "nan": ("PRUNED", "diverged"),
-}
 
 
 @pytest.mark.times(1, 3)

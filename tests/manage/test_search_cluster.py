@@ -41,7 +41,8 @@ def test_mistakes(given: dict[str, object], problem: str) -> None:
     ],
 )
 def test_what_may_be_given(given: dict[str, object]) -> None:
-    SearchWanted(trials=1, **given).options()  # type: ignore[arg-type]
+    options = SearchWanted(trials=1, **given).options()  # type: ignore[arg-type]
+    assert options.lanes == given.get("lanes", 1)
 
 
 def test_the_command_names_its_options(tuner: Command) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server
+from s3_server import S3Server, s3
 from toy_study import S3_URL, Bench
 from waiting import wait_until
 
@@ -17,15 +17,9 @@ from tuner.runner import RunStatus, Silent
 from tuner.storage import Store
 from tuner.study.artifacts import open_artifacts
 
+__all__ = ["s3"]
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 EACH_EPOCH = {"checkpoint_every_s": 0.0, "lease_s": 2.0}
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import S3Server
+from s3_server import s3
 
 from tuner.errors import ArtifactError
 from tuner.settings import load_settings
@@ -25,14 +25,8 @@ from tuner.study.artifacts import (
     open_artifacts,
 )
 
+__all__ = ["s3"]
 NAME = "study/trial-0/attempt-1.keras"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -40,9 +34,9 @@ def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Artifa
     if request.param == "folder":
         yield FolderArtifacts(tmp_path / "store")
         return
-    s3 = request.getfixturevalue("s3")
-    with s3.machine(tmp_path / "home"):
-        yield artifacts_at(s3.url(request.node.name))
+    server = request.getfixturevalue("s3")
+    with server.machine(tmp_path / "home"):
+        yield artifacts_at(server.url(request.node.name))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import BUCKET, S3Server, surroundings
+from s3_server import BUCKET, S3Server, s3, surroundings
 
 from tuner.errors import ArtifactError, ArtifactsUnavailable, UsageError
 from tuner.functions.trial_files import OwnFiles
@@ -25,14 +25,8 @@ from tuner.study.messages import Checkpoints
 from tuner.study.remote_artifacts import RemoteArtifacts, _open_client
 from tuner.system.store_urls import SCHEMES
 
+__all__ = ["s3"]
 NAME = "study/trial-0/attempt-1.keras"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -23,6 +23,15 @@ class Row:
     audit: Audit
 
 
+# How a trial ends that does as `toy_training` says of `act`: its state to Optuna, and its end.
+OUTCOMES = {
+    "learn": ("COMPLETE", "complete"),
+    "crash": ("PRUNED", "worker_lost"),
+    "raise": ("FAIL", "user_error"),
+    "grow": ("PRUNED", "out_of_memory"),
+    "hang": ("PRUNED", "time_limit"),
+    "nan": ("PRUNED", "diverged"),
+}
 ROWS = pytest.StashKey[list[Row]]()
 MEASURES = pytest.StashKey[list[tuple[str, str]]]()
 

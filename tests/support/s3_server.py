@@ -1,12 +1,13 @@
 """An S3 server of this process (moto), which can be stopped and started again."""
 
 import logging
-import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from tuner.study import remote_artifacts
 
@@ -73,13 +74,15 @@ class S3Server:
 @contextmanager
 def surroundings(environment: Mapping[str, str]) -> Iterator[None]:
     """Inside, the environment has these variables."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """The server of a test module."""
+    server = S3Server()
+    yield server
+    server.stop()

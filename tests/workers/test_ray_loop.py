@@ -433,12 +433,12 @@ def test_a_search_that_was_stopped_for_a_while_waits_for_an_answer(
 ) -> None:
     workers = search.open(1)
     clock.now += 3600  # this machine slept
-    workers.wait(0)
+    assert workers.wait(0) == []
     workers._watch._answered_at = clock.now
     clock.now += 10
-    workers.wait(0)
+    assert workers.wait(0) == []
     clock.now += 11
-    workers.wait(0)  # silent, since just now
+    assert workers.wait(0) == []  # silent, since just now
 
 
 def test_dead_nodes_have_no_room(fake_ray: FakeRay) -> None:

@@ -74,8 +74,7 @@ def _check_amount(option: str, amount: object, most: float, may_be_zero: bool) -
     """Raises UsageError for an amount that no node can give. None is none."""
     if amount is None:
         return
-    is_number = isinstance(amount, Real) and not isinstance(amount, bool)
-    if not (isinstance(amount, Real) and is_number and math.isfinite(amount)):
+    if isinstance(amount, bool) or not isinstance(amount, Real) or not math.isfinite(amount):
         raise UsageError(f"{option} must be a number, got {shown(amount)}")
     # Ray counts in ten-thousandths.
     least = 0.0 if may_be_zero and amount == 0 else 0.0001

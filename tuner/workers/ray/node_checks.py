@@ -142,7 +142,7 @@ def _node_problems(nodes: Sequence[ClusterNode], expected: Expected, folder: str
 
 def _in_a_line(texts: Sequence[str]) -> str:
     others = len(texts) - _MOST_NODES
-    return "; ".join(texts[:_MOST_NODES]) + (f"; and {others} more nodes" if others > 0 else "")
+    return "; ".join(texts[:_MOST_NODES]) + (f"; and {others} more" if others > 0 else "")
 
 
 def _read_answer(answer: Any, expected: Expected) -> str:
