@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that no process is left alone with one at the end; before
-    them those on Ray clusters, and the folder that one process does one after another."""
+    them the folders that one process does one after another."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     first = {"faults": 0, "ray": 1}
     items.sort(key=lambda item: (first.get(item.path.parent.name, 2), item.path not in long))
@@ -46,13 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _in_one_process(path: PurePath) -> str | None:
     """The folder of the test, if one process is to do all of it."""
-    return path.parent.name if path.parent.name == "faults" else None
+    return path.parent.name if path.parent.name in ("faults", "ray") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """A file goes to one process: its tests share servers, searches and clusters. Faults are done
-    one at a time: they keep both cores busy, and have deadlines."""
+    """A file goes to one process: its tests share servers and searches. Faults are done one at a
+    time, and so are tests on Ray clusters: they keep both cores busy, and have deadlines."""
     processes = session.config.option.processes
     if processes < 2 or session.testsfailed or session.config.option.collectonly:
         return None

@@ -1,5 +1,5 @@
-"""Tests on Ray clusters: a file goes to one process, and a process has one cluster. There is no
-`__init__.py` here, or `import ray` would find this folder."""
+"""Tests on a Ray cluster, which one process has for all of them. There is no `__init__.py` here, or
+`import ray` would find this folder."""
 
 from collections.abc import Iterator
 from typing import Any
