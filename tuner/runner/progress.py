@@ -131,5 +131,9 @@ def refresh_status(
 
 
 def all_done(store: Store, study: StudyKey, total: int) -> bool:
-    """Whether all slots up to that number are done, so that no loop has anything left to do."""
-    return set(slots.slot_counts(store, study, total)) <= {"done"}
+    """Whether no loop has anything left to do with the slots up to that number: all are done, or
+    paused, in a study that still has others."""
+    states = set(slots.slot_counts(store, study, total))
+    if states <= {"done"}:
+        return True
+    return states <= {"done", "paused"} and slots.total_slots(store, study) > total
