@@ -82,9 +82,7 @@ class TableSpace:
         apply."""
         return np.array(
             [
-                parameter.place_of(params[parameter.name])
-                if applies(parameter, params)
-                else np.nan
+                parameter.place_of(params[parameter.name]) if applies(parameter, params) else np.nan
                 for parameter in self.parameters
             ]
         )
