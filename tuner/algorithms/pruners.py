@@ -4,7 +4,7 @@ is for trials whose longest is not known.
 To add one: an entry in PRUNERS, with the options that its constructor takes.
 """
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,8 +131,9 @@ class PromotionPruner(BasePruner):
     the trials have reported, no more, so each loop of a study decides the same."""
 
     def __init__(
-        self, rungs: Sequence[int], reduction_factor: int, direction: Direction = "minimize"
+        self, min_resource: int, reduction_factor: int, max_resource: int, direction: Direction
     ) -> None:
+        rungs = promotion_rungs(min_resource, reduction_factor, max_resource)
         self._rule = PromotionRule(rungs, reduction_factor, maximize=direction == "maximize")
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -192,9 +193,7 @@ def _complete_promotion(settings: Settings, max_step: int | None, direction: Dir
     if max_step is None:
         raise SpecError("pruner promotion needs to know how many epochs a trial trains at most")
     checked = _check_resource("promotion", settings, max_step)
-    return {"rungs": _promotion_rungs(checked, max_step, 1), "direction": direction} | {
-        "reduction_factor": checked["reduction_factor"]
-    }
+    return {**checked, "max_resource": max_step, "direction": direction}
 
 
 def _complete_threshold(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
@@ -209,7 +208,7 @@ def _complete_threshold(settings: Settings, max_step: int | None, direction: Dir
 
 def _options_of_wrapped(given: Mapping[str, Scalar]) -> Mapping[str, Option]:
     wrapped = given.get("wrapped", PRUNERS["patient"].settings["wrapped"])
-    others = [name for name in PRUNERS if name != "patient"]
+    others = [name for name, kind in PRUNERS.items() if name != "patient" and not kind.pauses]
     if wrapped not in others:
         raise unknown("pruner to wrap", str(wrapped), others)
     return PRUNERS[str(wrapped)].options
@@ -310,8 +309,8 @@ def check_can_pause(choice: Choice, function: str) -> None:
     kind = PRUNERS.get(choice.name)
     if kind is not None and kind.pauses:
         raise SpecError(
-            f"pruner {choice.name} pauses trials and goes on with them later, which tuner cannot do "
-            f"with {function}, since it trains by itself: take asha or hyperband"
+            f"pruner {choice.name} pauses trials and goes on with them later, which tuner cannot "
+            f"do with {function}, since it trains by itself: take asha or hyperband"
         )
 
 
