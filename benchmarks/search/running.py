@@ -80,8 +80,8 @@ def execute(plan: Plan, runs: Sequence[Run], processes: int) -> Iterator[Outcome
 
 
 def method_seed(table: str, seed: int) -> int:
-    """The seed that methods get. Another one for each table: TaskSet's have the same configurations,
-    so with one seed a lucky first draw would be lucky on all of them, and 12 tables count as 1."""
+    """The seed that methods get. Another one for each table: TaskSet's share their configurations,
+    so with one seed for all, a lucky first draw would be lucky on 12 tables at once."""
     return int.from_bytes(hashlib.sha256(f"{table}/{seed}".encode()).digest()[:4], "big")
 
 
