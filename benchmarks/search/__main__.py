@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.search.contract import Setting
 from benchmarks.search.lookup import LOOKUPS
-from benchmarks.search.methods import FAMILIES, family_of
+from benchmarks.search.methods import family_of, make_method
 from benchmarks.search.results import Results
 from benchmarks.search.running import Plan, execute, missing_runs, planned_runs
 from benchmarks.search.tables import CurveTable, TableError, load_tables
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False
+)
 
 BASELINE = "optuna:tpe+hyperband"
+OURS = "tuner:tpe+hyperband"
 CHEAP = (
     "random",
     "top-k",
@@ -24,7 +28,7 @@ CHEAP = (
     "optuna:tpe+asha",
     "optuna:tpe+median",
     "optuna:random+hyperband",
-    "tuner:tpe+hyperband",
+    OURS,
     "tuner:random+hyperband",
 )
 DEFAULT_RESULTS = Path("build/search-results")
@@ -71,6 +75,7 @@ def run_command(
     """Do the runs that have no result yet. A run that is interrupted can be repeated."""
     _check_names(methods, lookup)
     loaded = _load(tables, only)
+    _check_forms(methods, next(iter(loaded.values())))
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(methods), seeds, workers, budget, lookup, results
     )
@@ -100,6 +105,7 @@ def report_command(
         typer.Option("--methods", "-m", help="Several times; by default all with results."),
     ] = [],  # noqa: B006
     baseline: Annotated[str, typer.Option(help="Ratios are to this method.")] = BASELINE,
+    ours: Annotated[str, typer.Option(help="Compared with all others on each table.")] = OURS,
     seeds: Annotated[int, typer.Option(min=1, help="The most seeds.")] = 30,
     workers: Workers = 2,
     budget: Budget = 25,
@@ -119,10 +125,10 @@ def report_command(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results
     )
     try:
-        written = write_report(plan, loaded, baseline, out)
+        paths, notes = write_report(plan, loaded, baseline, ours, out)
     except ValueError as error:
         _fail(str(error), code=1)
-    print("\n".join(str(path) for path in written))
+    print("\n".join([*notes, *map(str, paths)]))
 
 
 def _check_names(methods: list[str], lookup: str) -> None:
@@ -133,6 +139,18 @@ def _check_names(methods: list[str], lookup: str) -> None:
             family_of(method)
         except ValueError as error:
             _fail(f"--methods: {error}")
+
+
+def _check_forms(methods: list[str], table: CurveTable) -> None:
+    """Build each method once, before anything runs."""
+    setting = Setting(table.space, table.max_epochs, 0, 1, table.name, table.priors)
+    for method in methods:
+        try:
+            make_method(method, setting)
+        except ValueError as error:
+            _fail(f"--methods: {error}")
+        except ImportError as error:
+            _fail(f"--methods {method} needs a package that is not installed: {error}", code=1)
 
 
 def _load(paths: list[Path], only: list[str]) -> dict[str, CurveTable]:
