@@ -64,7 +64,8 @@ def _claim_last(connection: sa.Connection, lease: Lease) -> list[TrialSlot]:
     # With the study's lock nobody adds slots meanwhile.
     leases.lock_study(connection, lease.study_id)
     busy = sa.select(slot_rows.c.number).where(
-        slot_rows.c.study_id == lease.study_id, slot_rows.c.state.in_(("open", "claimed"))
+        slot_rows.c.study_id == lease.study_id,
+        (slot_rows.c.state == "open") | ((slot_rows.c.state == "claimed") & ~_claimed_here(lease)),
     )
     if connection.execute(busy.limit(1)).first() is not None:
         return []
@@ -78,7 +79,8 @@ def _claim(
     columns = (slot_rows.c.number, slot_rows.c.trial_id, slot_rows.c.attempt)
     rows = connection.execute(
         sa.select(*columns)
-        .where(slot_rows.c.study_id == lease.study_id, slot_rows.c.state == "paused", *conditions)
+        .where(slot_rows.c.study_id == lease.study_id, *conditions)
+        .where((slot_rows.c.state == "paused") | _claimed_here(lease))
         .order_by(slot_rows.c.number)
         .limit(_MOST_CLAIMED)
         .with_for_update(skip_locked=True)
@@ -94,6 +96,19 @@ def _claim(
             .values(state="claimed", loop_id=lease.loop_id)
         )
     return claimed
+
+
+def _claimed_here(lease: Lease) -> sa.ColumnElement[bool]:
+    """Of a slot: whether its trial is paused, and the loop has claimed it to end it. An attempt
+    whose COMMIT reply was lost did that: its slots are returned again."""
+    at_rung = sa.exists().where(
+        attempts.c.study_uuid == lease.uuid,
+        attempts.c.trial_id == slot_rows.c.trial_id,
+        attempts.c.attempt == slot_rows.c.attempt,
+        attempts.c.end == TrialEnd.AT_RUNG.value,
+    )
+    is_own = (slot_rows.c.state == "claimed") & (slot_rows.c.loop_id == lease.loop_id)
+    return is_own & at_rung.correlate(slot_rows)
 
 
 def is_at_rung(store: Store, slot: TrialSlot) -> bool:
