@@ -54,10 +54,11 @@ def count_slots_to_do(store: Store) -> dict[str, int]:
     of_study = slot_rows.c.study_id == studies.c.study_id
     has_paused = sa.exists().where(of_study, slot_rows.c.state == "paused")
     has_others = sa.exists().where(of_study, slot_rows.c.state.in_(SLOTS_TO_DO))
-    left = sa.select(sa.literal("open"), sa.func.count()).where(
+    left: sa.Select[Any] = sa.select(sa.literal("open"), sa.func.count()).where(
         studies.c.state.is_(None), has_optuna_study(), has_paused, ~has_others
     )
-    counts["open"] = counts.get("open", 0) + _count_by(store, left).get("open", 0)
+    for state, studies_left in _count_by(store, left).items():
+        counts[state] = counts.get(state, 0) + studies_left
     return counts
 
 
