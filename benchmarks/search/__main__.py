@@ -119,7 +119,7 @@ def report_command(
     from benchmarks.search.report import write_report  # Matplotlib, which `run` does not need
 
     chosen = list(methods) or list(Results(results).methods())
-    _check_names(chosen, lookup)
+    _check_names(methods, lookup)
     loaded = _load(tables, only)
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results

@@ -148,14 +148,3 @@ def mean_paired_ratio(
     theirs = np.minimum(baseline.epochs[:, share], limits)
     logs = np.log(theirs / ours)
     return interval(measured.keys, lambda rows: np.exp(logs[rows].mean(axis=1)))
-
-
-def table_ratios(measured: Measured, baseline: Measured, share: int, limits: Floats) -> dict:
-    """For each table the ratio of the medians over its seeds, as `times_fewer`."""
-    names = np.array([name for name, _ in measured.keys])
-    ours = np.minimum(measured.epochs[:, share], limits)
-    theirs = np.minimum(baseline.epochs[:, share], limits)
-    return {
-        str(name): float(median(theirs[names == name]) / median(ours[names == name]))
-        for name in dict.fromkeys(names)
-    }
