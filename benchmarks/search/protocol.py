@@ -22,8 +22,7 @@ Key = tuple[str, int]  # the table's name and the seed
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval. `at_least`: an infinite time went into it as the budget,
-    so that the estimate is a bound."""
+    """An estimate with its 95 % interval."""
 
     value: float
     low: float
@@ -41,13 +40,6 @@ class Measured:
     epochs: Floats
     regrets: Floats
     ask_ms: Floats
-
-    def only(self, keys: Mapping[Key, int] | set[Key]) -> "Measured":
-        """The runs with these keys, in the order of the keys."""
-        rows = sorted((key, row) for row, key in enumerate(self.keys) if key in keys)
-        order = [row for _, row in rows]
-        ordered = tuple(key for key, _ in rows)
-        return Measured(ordered, self.epochs[order], self.regrets[order], self.ask_ms[order])
 
 
 def measure(
