@@ -92,7 +92,7 @@ def _execute_one(plan: Plan, run: Run) -> Outcome:
     setting = Setting(table.space, table.max_epochs, seed, run.workers, run.table, table.priors)
     try:
         method = make_method(run.method, setting)
-        course = Simulator(method, lookup, run.workers, budget).run()
+        course = Simulator(method, lookup.for_run(), run.workers, budget).run()
     except Exception as error:  # whatever a method raises, the others go on
         return Outcome(run, f"{type(error).__name__}: {error}")
     Results(plan.results).save(run, budget, course)
