@@ -10,7 +10,11 @@ export UV_PYTHON_DOWNLOADS := never
 export NO_MKDOCS_2_WARNING := 1
 unexport VIRTUAL_ENV
 
-.PHONY: install demo test soak check docs format bench lock clean
+RIVALS := benchmarks/search/rivals
+RIVALS_BIN := $(RIVALS)/.venv/bin
+TORCH := torch==2.13.0
+
+.PHONY: install demo test soak check docs format bench rivals lock lock-rivals clean
 
 install: $(READY)
 
@@ -71,11 +75,28 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks
 
-# No index address and no host goes into the lock file.
+# Other libraries' search methods, for the bench alone. PyTorch comes by pip, which finds a build for
+# the CPU where this machine has one; elsewhere it is a large download.
+rivals: $(RIVALS)/.venv/.ready
+
+$(RIVALS)/.venv/.ready: $(RIVALS)/requirements.txt | $(BIN)/uv
+	test -x $(RIVALS_BIN)/python || $(BIN)/uv venv -q --python $(BIN)/python $(RIVALS)/.venv
+	$(PYTHON) -m pip --python $(RIVALS_BIN)/python install -q --disable-pip-version-check $(TORCH) \
+		|| $(BIN)/uv pip install --python $(RIVALS_BIN)/python -q $(TORCH)
+	$(BIN)/uv pip install --python $(RIVALS_BIN)/python -q --compile-bytecode --no-deps \
+		--require-hashes -r $(RIVALS)/requirements.txt
+	@touch $@
+
+# No index address and no host goes into the lock files.
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile --python $(BIN)/python --universal --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --all-extras --group dev -q pyproject.toml \
 		-o requirements.lock
 
+lock-rivals: $(BIN)/uv
+	$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock-rivals" --overrides $(RIVALS)/overrides.txt -q \
+		$(RIVALS)/requirements.in -o $(RIVALS)/requirements.txt
+
 clean:
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(RIVALS)/.venv build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
