@@ -1,6 +1,7 @@
 """Other libraries' methods behind the bench's contract, where `make rivals` has installed them:
 
-    PYTHONPATH=. benchmarks/search/rivals/.venv/bin/python -m pytest tests/benchmarks/test_rival_methods.py
+    export PYTHONPATH=.
+    benchmarks/search/rivals/.venv/bin/python -m pytest --noconftest tests/benchmarks/test_rival*
 
 They are skipped in the project's own environment, which lacks the libraries.
 """
@@ -89,7 +90,9 @@ def test_a_method_proposes_configurations_of_the_space(library, form):
         trainer.work()
     for params in trainer.params.values():
         places = SPACE.places(params)
-        assert set(params) == {p.name for p, x in zip(SPACE.parameters, places) if x == x}
+        assert set(params) == {
+            p.name for p, x in zip(SPACE.parameters, places, strict=True) if x == x
+        }
         assert SPACE.at(np.nan_to_num(places, nan=0.5)).keys() == params.keys()
         assert params["batch"] == 32
         assert 1 <= params["layers"] <= 4 and isinstance(params["layers"], int)
