@@ -95,8 +95,8 @@ lock: $(BIN)/uv
 
 lock-rivals: $(BIN)/uv
 	$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock-rivals" --overrides $(RIVALS)/overrides.txt -q \
-		$(RIVALS)/requirements.in -o $(RIVALS)/requirements.txt
+		--custom-compile-command "make lock-rivals" --overrides $(RIVALS)/overrides.txt --no-emit-package torch \
+		--no-emit-package torchvision -q $(RIVALS)/requirements.in -o $(RIVALS)/requirements.txt
 
 clean:
 	rm -rf $(VENV) $(RIVALS)/.venv build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
