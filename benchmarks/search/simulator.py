@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.search.contract import Answer, Method, NewTrial, PausedTrial
 from benchmarks.search.lookup import Lookup
 
+# To be raised with any change upon which a stored course would be another.
+SIMULATION = 2
+
 
 class ContractError(Exception):
     """A method has answered what the contract does not allow."""

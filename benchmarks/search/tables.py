@@ -7,6 +7,7 @@ metadata, under the key `tuner`, is JSON: `space` (see `TableSpace.to_json`), `m
 ("minimize" or "maximize"), `default` (a configuration that a person would try), `data`, `versions`.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ class CurveTable:
     @property
     def max_epochs(self) -> int:
         return int(self.curves.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything that a search can see of the table."""
+        digest = hashlib.sha256(repr((self.space, self.configurations)).encode())
+        digest.update(self.curves.tobytes())
+        digest.update(b"" if self.seconds is None else self.seconds.tobytes())
+        return digest.hexdigest()[:12]
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
@@ -115,7 +124,7 @@ _TASKSET_DEFAULT: Params = {
 def load_tables(paths: Iterable[Path] = ()) -> dict[str, CurveTable]:
     """The repository's own tables, then those at the paths, by name: a `.npz` file of TaskSet, a
     Parquet file, or a folder of those. Raises TableError."""
-    tables = [table for table in map(load_own, sorted(OWN_TABLES.glob("*.parquet")))]
+    tables = list(map(load_own, sorted(OWN_TABLES.glob("*.parquet"))))
     for path in paths:
         if path.is_dir():
             tables += map(load_own, sorted(path.glob("*.parquet")))

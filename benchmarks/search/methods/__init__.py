@@ -34,8 +34,12 @@ _RIVALS_CODE = tuple(
 FAMILIES: dict[str, Family] = {
     "random": Family(f"{_HERE}.random_search"),
     "optuna": Family(f"{_HERE}.optuna_search", packages=("optuna",)),
-    "top-k": Family(f"{_HERE}.top_k"),
-    "tuner": Family(f"{_HERE}.tuner_search", code=("tuner/algorithms",), packages=("optuna",)),
+    "top-k": Family(f"{_HERE}.top_k", code=("benchmarks/search/methods/random_search.py",)),
+    "tuner": Family(
+        f"{_HERE}.tuner_search",
+        code=("benchmarks/search/methods/optuna_search.py",),
+        packages=("optuna",),
+    ),
     "syne-tune": Family(f"{_RIVALS}.syne_tune_search", code=_RIVALS_CODE),
     "neps": Family(f"{_RIVALS}.neps_search", code=_RIVALS_CODE),
     "keras-tuner": Family(f"{_RIVALS}.keras_tuner_search", code=_RIVALS_CODE),
@@ -57,7 +61,8 @@ def make_method(name: str, setting: Setting) -> Method:
 
 
 def code_version(name: str) -> str:
-    """Changes when the code of the method does: a hash of its files and package versions."""
+    """Changes when the code of the method does: a hash of its files and package versions, and of
+    what `code_of(form)` of its module returns, if that exists."""
     family = family_of(name)
     own = Path(*family.module.split(".")).with_suffix(".py")
     digest = hashlib.sha256()
@@ -67,8 +72,15 @@ def code_version(name: str) -> str:
         for file in files:
             digest.update(file.read_bytes())
     for package in family.packages:
-        try:
-            digest.update(version(package).encode())
-        except PackageNotFoundError:
-            digest.update(b"missing")
+        digest.update(_package_version(package).encode())
+    code_of = getattr(import_module(family.module), "code_of", None)
+    if code_of is not None:
+        digest.update(code_of(name.partition(":")[2]).encode())
     return digest.hexdigest()[:12]
+
+
+def _package_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"

@@ -26,10 +26,8 @@ class OneEpochThenTopK(RandomSearch):
             new = super().ask()
             self._training.add(new.trial)
             return new
-        if not self._promoted and self._training:
-            return None  # the last first epochs, or the best to their end
         if not self._promoted:
-            return self.ask()
+            return None  # until the last first epochs, or the best of the round, have ended
         trial = self._promoted.pop(0)
         self._training.add(trial)
         return PausedTrial(trial)

@@ -5,8 +5,13 @@ Both stand by the names of `--sampler` and `--pruner`, with options in brackets:
 early after five epochs without a better value, as the shipped search spaces do.
 """
 
+import ast
+import inspect
 import math
 import re
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
 
 import optuna
 from optuna.trial import TrialState
@@ -14,9 +19,10 @@ from optuna.trial import TrialState
 from benchmarks.search.contract import Answer, Setting
 from benchmarks.search.methods.optuna_search import OptunaSearch
 from benchmarks.search.spaces import Params, TableParameter, TableSpace
+from tuner.algorithms import pruners, samplers
 from tuner.algorithms.options import parse_options
-from tuner.algorithms.pruners import PRUNERS, make_pruner, rungs
-from tuner.algorithms.samplers import make_sampler
+from tuner.algorithms.pruners import PRUNERS, PrunerKind, make_pruner, rungs
+from tuner.algorithms.samplers import SAMPLERS, SamplerKind, make_sampler
 from tuner.errors import TunerError
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind
@@ -112,10 +118,9 @@ def parse_choice(text: str) -> Choice:
     if match is None:
         raise ValueError(f"{text!r} is no NAME or NAME(OPTION=VALUE,…)")
     name, options = match.groups()
+    words = options.split(",") if options else []
     try:
-        return Choice(
-            name=name, options=parse_options((options or "").split(",") if options else [])
-        )
+        return Choice(name=name, options=parse_options(words, flag="an option"))
     except TunerError as error:
         raise ValueError(str(error)) from error
 
@@ -128,6 +133,34 @@ def parse_form(form: str) -> tuple[Choice, Choice, int | None]:
     if not 1 <= len(choices) <= 2:
         raise ValueError(f"tuner:{form} is not tuner:SAMPLER+PRUNER")
     return choices[0], choices[1] if len(choices) == 2 else Choice(name="none"), patience
+
+
+def code_of(form: str) -> str:
+    """The code of this sampler and this pruner alone, with their settings: other ones that are
+    added or changed leave stored results as they are."""
+    sampler, pruner, _ = parse_form(form)
+    kinds = [SAMPLERS.get(sampler.name), PRUNERS.get(pruner.name)]
+    return "\n".join(_code_of_kind(kind) for kind in kinds if kind is not None)
+
+
+def _code_of_kind(kind: SamplerKind | PrunerKind) -> str:
+    module = inspect.getmodule(kind.build)
+    if module is None or not module.__name__.startswith("tuner."):
+        return f"{kind.build.__name__} {dict(kind.settings)}"
+    shared = module.__name__ in (samplers.__name__, pruners.__name__)
+    text = inspect.getsource(kind.build) if shared else "\n".join(_module_texts(module, set()))
+    return f"{text} {dict(kind.settings)}"
+
+
+def _module_texts(module: ModuleType, seen: set[str]) -> Iterator[str]:
+    """The module, and those of tuner/algorithms that it imports."""
+    seen |= {module.__name__, samplers.__name__, pruners.__name__}
+    text = inspect.getsource(module)
+    yield text
+    for node in ast.walk(ast.parse(text)):
+        name = node.module if isinstance(node, ast.ImportFrom) else None
+        if name is not None and name.startswith("tuner.algorithms.") and name not in seen:
+            yield from _module_texts(import_module(name), seen)
 
 
 def build(form: str, setting: Setting) -> TunerSearch:
