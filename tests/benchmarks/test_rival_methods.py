@@ -136,6 +136,20 @@ def test_equal_calls_give_equal_answers(library, form):
     assert other.record != first.record
 
 
+def test_truncated_normals_are_those_of_scipy():
+    pytest.importorskip("syne_tune")
+    from scipy.stats import truncnorm
+
+    from benchmarks.search.rivals.syne_tune_search import draw_truncated_normal
+
+    ours, scipys = np.random.RandomState(3), np.random.RandomState(3)
+    for place, width in [(0.0, 0.01), (0.3, 0.003), (0.7, 0.5), (1.0, 0.1)]:
+        low, high = -place / width, (1 - place) / width
+        number = draw_truncated_normal(low, high, loc=place, scale=width, random_state=ours)
+        expected = truncnorm.rvs(low, high, loc=place, scale=width, random_state=scipys)
+        assert number == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
 def test_a_strong_prior_draws_proposals_to_itself():
     method = build("neps", "priorband+default")
     trainer = Trainer(method)

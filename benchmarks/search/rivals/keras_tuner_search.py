@@ -12,6 +12,7 @@ once, and costs nothing.
 import itertools
 import math
 import os
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -66,6 +67,7 @@ class KerasTunerSearch:
         self._number_of: dict[str, int] = {}  # the oracle's trial: ours
         self._diverged: set[int] = set()
         self._asks = itertools.count()
+        self._numbers = itertools.count()
 
     def ask(self) -> NewTrial | PausedTrial | None:
         while True:
@@ -75,7 +77,7 @@ class KerasTunerSearch:
             values = trial.hyperparameters.values
             earlier = values.get("tuner/trial_id")
             if earlier is None:
-                number = len(set(self._number_of.values()))
+                number = next(self._numbers)
                 self._start(trial, number)
                 return NewTrial(number, decoded(self._space, values))
             number = self._number_of[earlier]
@@ -105,7 +107,9 @@ class KerasTunerSearch:
         trial = self._running.pop(number)
         self._oracle.update_trial(trial.trial_id, {VALUE: value}, step=step)
         trial.status = "COMPLETED"
-        self._oracle.end_trial(trial)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN axis", RuntimeWarning)
+            self._oracle.end_trial(trial)
 
 
 def _hyperparameters(space: TableSpace) -> Any:

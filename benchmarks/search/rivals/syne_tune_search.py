@@ -15,12 +15,16 @@ import logging
 import math
 from datetime import datetime
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+from scipy.special import ndtr, ndtri
 from syne_tune import config_space as domains
 from syne_tune.backend.trial_status import Trial
 from syne_tune.optimizer.baselines import ASHA, ASHACQR, BOHB, CQR
 from syne_tune.optimizer.scheduler import SchedulerDecision
+from syne_tune.optimizer.schedulers.searchers.kde import kde_searcher
 
 from benchmarks.search.contract import Answer, Method, NewTrial, PausedTrial, Setting
 from benchmarks.search.rivals.library_spaces import GlobalRandom, choice_texts, decoded, searched
@@ -33,6 +37,19 @@ _HALVING = {"asha": ASHA, "bohb": BOHB, "asha-cqr": ASHACQR}
 _CREATED = datetime(2000, 1, 1)
 
 logging.getLogger("syne_tune").setLevel(logging.CRITICAL)
+
+
+def draw_truncated_normal(
+    low: float, high: float, loc: float, scale: float, random_state: np.random.RandomState
+) -> float:
+    """As `scipy.stats.truncnorm.rvs`, which finds the same number in 200 µs instead of 5. `bohb`
+    draws 64 numbers a parameter for a proposal, most of its time. `low` ≤ 0 ≤ `high`, in scales
+    from `loc`."""
+    share = ndtr(low) + random_state.uniform() * (ndtr(high) - ndtr(low))
+    return float(loc + scale * ndtri(share))
+
+
+kde_searcher.sps = SimpleNamespace(truncnorm=SimpleNamespace(rvs=draw_truncated_normal))
 
 
 def build(form: str, setting: Setting) -> Method:
