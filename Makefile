@@ -13,8 +13,13 @@ unexport VIRTUAL_ENV
 RIVALS := benchmarks/search/rivals
 RIVALS_BIN := $(RIVALS)/.venv/bin
 TORCH := torch==2.13.0
+# `asha-cqr` takes minutes a run: name it to run it.
+RIVAL_METHODS ?= syne-tune:asha syne-tune:bohb syne-tune:cqr keras-tuner:hyperband \
+	neps:priorband+default neps:priorband+good neps:priorband+wrong
+SEEDS ?= 5
+SEARCH = $(TABLES:%=--tables %) --seeds $(SEEDS)
 
-.PHONY: install demo test soak check docs format bench rivals lock lock-rivals clean
+.PHONY: install demo test soak check docs format bench bench-search rivals lock lock-rivals clean
 
 install: $(READY)
 
@@ -74,6 +79,14 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Search methods on tables of learning curves, for hours: make bench-search TABLES=taskset.npz SEEDS=5
+bench-search: install rivals
+	$(BIN)/python -m benchmarks.search run $(SEARCH)
+	@# One thread: their small models gain nothing from more.
+	env OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(RIVALS_BIN)/python -m benchmarks.search run \
+		$(SEARCH) $(RIVAL_METHODS:%=-m %)
+	$(BIN)/python -m benchmarks.search report $(SEARCH)
 
 # Other libraries' search methods, for the bench alone. PyTorch comes by pip, which finds a build for
 # the CPU where this machine has one; elsewhere it is a large download.
