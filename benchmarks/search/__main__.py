@@ -150,7 +150,9 @@ def _check_forms(methods: list[str], table: CurveTable) -> None:
         except ValueError as error:
             _fail(f"--methods: {error}")
         except ImportError as error:
-            _fail(f"--methods {method} needs a package that is not installed: {error}", code=1)
+            where = ".rivals." in family_of(method).module
+            hint = "; `make rivals` makes an environment that has it" if where else ""
+            _fail(f"--methods {method} needs a package that is not here: {error}{hint}", code=1)
 
 
 def _load(paths: list[Path], only: list[str]) -> dict[str, CurveTable]:
