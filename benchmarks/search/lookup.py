@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -96,19 +97,30 @@ class Forest:
         self._trees = [grown.tree_ for grown in forest.estimators_]
         # For each tree the leaf of each configuration of the table, shape (trees, n).
         self._leaves = np.array([tree.apply(points) for tree in self._trees])
-        self.table = self._reference(table)
+        self._measured = table
+
+    @cached_property
+    def table(self) -> CurveTable:
+        """Random configurations, which a search's are compared with."""
+        random = np.random.default_rng(0)
+        drawn = [self._space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS)]
+        return replace(
+            self._measured, configurations=tuple(drawn), curves=self.curves(drawn), seconds=None
+        )
 
     def curve(self, params: Params) -> NDArray[np.float64]:
-        return self._curves(self._weights([params]))[0]
+        return self.curves([params])[0]
 
-    def seconds(self, params: Params) -> float:
-        return float((self._weights([params]) @ self._seconds)[0])
-
-    def _curves(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        """Shape (configurations, max_epochs)."""
+        weights = self._weights(configurations)
         ranks = np.exp(weights @ self._log_ranks) - _LEAST_RANK
         places = np.clip(ranks, 0.0, 1.0) * (len(self._values) - 1)
         curves = np.interp(places, np.arange(len(self._values)), self._values)
         return np.where(weights @ self._diverged > 0.5, np.nan, curves)
+
+    def seconds(self, params: Params) -> float:
+        return float((self._weights([params]) @ self._seconds)[0])
 
     def _weights(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
         """How much each of the table's n configurations counts, shape (configurations, n), each
@@ -132,14 +144,8 @@ class Forest:
         """What the trees split by, shape (n, components): the curves without most of their noise,
         since trees keep each output in each node."""
         centred = self._log_ranks - self._log_ranks.mean(axis=0)
-        left, scales, _ = np.linalg.svd(centred, full_matrices=False)
-        return np.asarray((left * scales)[:, :_COMPONENTS])
-
-    def _reference(self, table: CurveTable) -> CurveTable:
-        random = np.random.default_rng(0)
-        drawn = tuple(table.space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS))
-        curves = self._curves(self._weights(drawn))
-        return replace(table, configurations=drawn, curves=curves, seconds=None)
+        _, directions = np.linalg.eigh(centred.T @ centred)  # the largest variance last
+        return np.asarray(centred @ directions[:, -_COMPONENTS:])
 
 
 LOOKUPS: dict[str, Callable[[CurveTable], Lookup]] = {
