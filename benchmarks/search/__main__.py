@@ -120,7 +120,7 @@ def report_command(
     from benchmarks.search.report import write_report  # Matplotlib, which `run` does not need
 
     chosen = list(methods) or list(Results(results).methods())
-    _check_names(chosen, lookup)
+    _check_names(methods, lookup)
     loaded = reference_tables(_load(tables, only), lookup)
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results

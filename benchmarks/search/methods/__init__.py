@@ -73,7 +73,7 @@ def code_version(name: str) -> str:
     for path in (own, *map(Path, family.code)):
         whole = REPOSITORY / path
         files = [whole]
-        if whole.is_dir():
+        if not path.suffix:
             files = sorted(f for f in whole.rglob("*") if f.suffix in (".py", ".parquet"))
         for file in files:
             digest.update(file.read_bytes())
