@@ -14,6 +14,7 @@ from benchmarks.search.spaces import Params, Scalar, TableParameter, TableSpace,
 from benchmarks.search.tables import CurveTable, data_of, others_of
 
 SIZE = 6
+MOST_CANDIDATES = 2000
 SHIPPED = Path(__file__).parents[2] / "tuner" / "algorithms" / "portfolios.json"
 _ABOUT = "_about"
 
@@ -31,7 +32,7 @@ def _chosen(regrets: NDArray[np.float64], weights: NDArray[np.float64], size: in
     tables."""
     chosen: list[int] = []
     best = np.ones(len(regrets))
-    while len(chosen) < size:
+    while len(regrets) and len(chosen) < size:
         means = weights @ np.minimum(regrets, best[:, None])
         index = int(means.argmin())
         if means[index] >= weights @ best - 1e-9:
@@ -94,11 +95,14 @@ def left_out_table(tables: Sequence[CurveTable], sizes: Sequence[int] = (1, 2, 4
 
 
 def _candidates(tables: Iterable[CurveTable]) -> list[Params]:
-    """All configurations and defaults of the tables, each once."""
+    """The configurations and defaults of the tables, each once; of a large table the same random
+    rows as of others of its size, which may hold the same configurations."""
     found: dict[object, Params] = {}
     for table in tables:
-        defaults = [project(table.default, table.space)] if table.default else []
-        found.update({_key(params): params for params in (*table.configurations, *defaults)})
+        rows = np.random.default_rng(0).permutation(len(table.configurations))[:MOST_CANDIDATES]
+        chosen = [table.configurations[row] for row in sorted(rows)]
+        chosen += [project(table.default, table.space)] if table.default else []
+        found.update({_key(params): {**table.fixed, **params} for params in chosen})
     return list(found.values())
 
 
@@ -116,8 +120,13 @@ def _weights(tables: Sequence[CurveTable]) -> NDArray[np.float64]:
 def _regrets(candidates: Sequence[Params], table: CurveTable) -> NDArray[np.float64]:
     """A configuration of the table has its measured curve, another one that of `Forest`. Regrets
     are those among the table's configurations."""
-    there = {_key(params): table.scores[row] for row, params in enumerate(table.configurations)}
     projected = [project(params, table.space, table.default) for params in candidates]
+    asked = set(map(_key, projected))
+    there = {
+        key: table.scores[row]
+        for row, params in enumerate(table.configurations)
+        if (key := _key(params)) in asked
+    }
     unknown = [params for params in projected if _key(params) not in there]
     if unknown:
         curves = _forest(table).curves(unknown)

