@@ -95,7 +95,7 @@ def _execute_one(plan: Plan, run: Run) -> Outcome:
     )
     try:
         method = make_method(run.method, setting)
-        course = Simulator(method, lookup, run.workers, budget).run()
+        course = Simulator(method, lookup.for_run(), run.workers, budget).run()
     except Exception as error:  # whatever a method raises, the others go on
         return Outcome(run, f"{type(error).__name__}: {error}")
     Results(plan.results).save(run, budget, course)
