@@ -29,9 +29,8 @@ SPACE = TableSpace(
 )
 # What scikit-learn's MLPClassifier does otherwise.
 FIXED: Params = {"optimizer": "adam", "activation": "relu", "dropout": 0.0, "batch_norm": False}
-_DEFAULT: Params = {
-    "l2": 1e-4, "batch_size": 40, "depth": 1, "learning_rate": 1e-3, "width": 101,
-}  # fmt: skip
+# The nearest point to scikit-learn's defaults: alpha 1e-4, rate 1e-3, one layer of 100.
+_DEFAULT = "45044"
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -61,7 +60,7 @@ def _load(path: Path) -> CurveTable:
         SPACE,
         configurations,
         -accuracies[:, None],
-        default=_DEFAULT,
+        default=_configuration(_DEFAULT),
         kind="tabular",
         fixed=FIXED,
     )

