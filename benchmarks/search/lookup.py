@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,9 @@ class Lookup(Protocol):
         """The values after each epoch, shape (max_epochs,), to be minimised; NaN from the epoch on
         in which the trial diverges."""
 
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        """Of several at once, shape (configurations, max_epochs)."""
+
     def seconds(self, params: Params) -> float:
         """How long an epoch takes; 1 where the table does not say."""
 
@@ -38,6 +42,9 @@ class NearestNeighbour:
 
     def curve(self, params: Params) -> NDArray[np.float64]:
         return self.table.curves[self.index(params)]
+
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        return np.array([self.curve(params) for params in configurations])
 
     def seconds(self, params: Params) -> float:
         seconds = self.table.seconds
@@ -106,6 +113,7 @@ TREES = 60
 REFERENCE_CONFIGURATIONS = 2000
 _COMPONENTS = 8
 _LEAST_RANK = 0.01
+_AT_ONCE = 200
 
 
 class Forest:
@@ -128,26 +136,41 @@ class Forest:
         self._log_ranks, self._diverged = self._ranked(table.curves)
         self._seconds = np.ones(len(table.curves)) if table.seconds is None else table.seconds
         points = np.array([indicators(table.space, c) for c in table.configurations], np.float32)
-        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on())
+        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on().squeeze())
         self._trees = [grown.tree_ for grown in forest.estimators_]
         # For each tree the leaf of each configuration of the table, shape (trees, n).
         self._leaves = np.array([tree.apply(points) for tree in self._trees])
-        self.table = self._reference(table)
+        self._measured = table
+
+    @cached_property
+    def table(self) -> CurveTable:
+        """Random configurations, which a search's are compared with."""
+        random = np.random.default_rng(0)
+        drawn = [self._space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS)]
+        return replace(
+            self._measured, configurations=tuple(drawn), curves=self.curves(drawn), seconds=None
+        )
 
     def curve(self, params: Params) -> NDArray[np.float64]:
-        return self._curves(self._weights([params]))[0]
-
-    def seconds(self, params: Params) -> float:
-        return float((self._weights([params]) @ self._seconds)[0])
+        return self.curves([params])[0]
 
     def for_run(self) -> Lookup:
         return self
 
-    def _curves(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        # Weights of all at once would fill the memory, where a table is large.
+        starts = range(0, len(configurations), _AT_ONCE)
+        return np.concatenate([self._curves(configurations[i : i + _AT_ONCE]) for i in starts])
+
+    def _curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        weights = self._weights(configurations)
         ranks = np.exp(weights @ self._log_ranks) - _LEAST_RANK
         places = np.clip(ranks, 0.0, 1.0) * (len(self._values) - 1)
         curves = np.interp(places, np.arange(len(self._values)), self._values)
         return np.where(weights @ self._diverged > 0.5, np.nan, curves)
+
+    def seconds(self, params: Params) -> float:
+        return float((self._weights([params]) @ self._seconds)[0])
 
     def _weights(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
         """How much each of the table's n configurations counts, shape (configurations, n), each
@@ -171,14 +194,8 @@ class Forest:
         """What the trees split by, shape (n, components): the curves without most of their noise,
         since trees keep each output in each node."""
         centred = self._log_ranks - self._log_ranks.mean(axis=0)
-        left, scales, _ = np.linalg.svd(centred, full_matrices=False)
-        return np.asarray((left * scales)[:, :_COMPONENTS])
-
-    def _reference(self, table: CurveTable) -> CurveTable:
-        random = np.random.default_rng(0)
-        drawn = tuple(table.space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS))
-        curves = self._curves(self._weights(drawn))
-        return replace(table, configurations=drawn, curves=curves, seconds=None)
+        _, directions = np.linalg.eigh(centred.T @ centred)  # the largest variance last
+        return np.asarray(centred @ directions[:, -_COMPONENTS:])
 
 
 LOOKUPS: dict[str, Callable[[CurveTable], Lookup]] = {
