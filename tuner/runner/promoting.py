@@ -53,6 +53,7 @@ class Promotions:
         those that went on, and are pruned."""
         if not self._pauses:
             return
+        self.end_stopped()
         store, lease = self._writer.store, self._writer.lease
         if slots.has_state(store, lease, "open", "claimed") or self.next_trial(limit) is not None:
             return
