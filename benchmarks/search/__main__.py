@@ -159,7 +159,13 @@ def portfolio_command(
     loaded = [table for table in _load(tables, only).values() if table.kind]
     if not loaded:
         _fail("no table has a kind, such as mlp, whose portfolio could be made")
-    print(left_out_table(loaded) if compare else "\n".join(write_portfolios(loaded, into, size)))
+    try:
+        made = (
+            left_out_table(loaded) if compare else "\n".join(write_portfolios(loaded, into, size))
+        )
+    except OSError as error:
+        _fail(f"{into}: cannot be written: {error.strerror}", code=1)
+    print(made)
 
 
 def _check_names(methods: list[str], lookup: str) -> None:
