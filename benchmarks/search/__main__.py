@@ -10,8 +10,9 @@ import typer
 from benchmarks.search.contract import Setting
 from benchmarks.search.lookup import LOOKUPS
 from benchmarks.search.methods import family_of, make_method
+from benchmarks.search.portfolio import SHIPPED, SIZE, left_out_table, write_portfolios
 from benchmarks.search.results import Results
-from benchmarks.search.running import Plan, execute, missing_runs, planned_runs
+from benchmarks.search.running import Plan, execute, missing_runs, planned_runs, reference_tables
 from benchmarks.search.tables import CurveTable, TableError, load_tables
 
 app = typer.Typer(
@@ -74,7 +75,7 @@ def run_command(
 ) -> None:
     """Do the runs that have no result yet. A run that is interrupted can be repeated."""
     _check_names(methods, lookup)
-    loaded = _load(tables, only)
+    loaded = reference_tables(_load(tables, only), lookup)
     _check_forms(methods, next(iter(loaded.values())))
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(methods), seeds, workers, budget, lookup, results
@@ -119,8 +120,8 @@ def report_command(
     from benchmarks.search.report import write_report  # Matplotlib, which `run` does not need
 
     chosen = list(methods) or list(Results(results).methods())
-    _check_names(chosen, lookup)
-    loaded = _load(tables, only)
+    _check_names(methods, lookup)
+    loaded = reference_tables(_load(tables, only), lookup)
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results
     )
@@ -129,6 +130,34 @@ def report_command(
     except ValueError as error:
         _fail(str(error), code=1)
     print("\n".join([*notes, *map(str, paths)]))
+
+
+@app.command("lookups")
+def lookups_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+) -> None:
+    """Print how well each lookup knows configurations that its table does not hold."""
+    from benchmarks.search.lookup_errors import errors_table
+
+    print(errors_table(list(_load(tables, only).values()), ["nearest", "forest"]))
+
+
+@app.command("portfolio")
+def portfolio_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+    size: Annotated[int, typer.Option(min=1, help="The most configurations of a kind.")] = SIZE,
+    into: Annotated[Path, typer.Option(help="The file of portfolios to write.")] = SHIPPED,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write nothing: print what leaving tables out shows.")
+    ] = False,
+) -> None:
+    """Make the portfolios that tuner ships, from the tables of each kind."""
+    loaded = [table for table in _load(tables, only).values() if table.kind]
+    if not loaded:
+        _fail("no table has a kind, such as mlp, whose portfolio could be made")
+    print(left_out_table(loaded) if compare else "\n".join(write_portfolios(loaded, into, size)))
 
 
 def _check_names(methods: list[str], lookup: str) -> None:
