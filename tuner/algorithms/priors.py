@@ -8,7 +8,8 @@ et al., 2023).
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -23,6 +24,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.search_space import Space
 from tuner.values import Scalar
 
 # Measured on TaskSet's tables (docs/decisions/search-methods.md).
@@ -30,6 +32,7 @@ SHARE = 0.5  # of the first trials that are drawn from the prior
 HALF_LIFE = 10  # trials after which that share has halved
 WIDTH = 0.15  # standard deviation around a centre, as a share of a parameter's range
 KEPT = 0.8  # probability that a categorical parameter has its centre's value
+CLOSE = 0.05  # mean distance of the parameters of two configurations that are alike
 _STANDARD = NormalDist()
 
 
@@ -39,11 +42,10 @@ class PriorSampler(BaseSampler):
 
     `centres`: flat parameters of configurations that are expected to be good; one is chosen for a
     trial, and each parameter is drawn near its value there. What a centre lacks, and values that
-    do not fit the parameter, are drawn from the whole range. What is drawn depends on `seed` and
-    the trial's number alone, so that a restarted loop, or one beside it, repeats nothing.
-
-    The share follows the evidence too (`trust`): once EVIDENCE trials have finished, a prior whose
-    trials are rarer among the best quarter than among all is drawn from less.
+    do not fit the parameter, are drawn from the whole range. `first`: configurations that the first
+    trials have as they are, where they cannot be queued because the ranges are not known. What is
+    drawn depends on `seed` and the trial's number alone, so that a restarted loop, or one beside
+    it, repeats nothing.
     """
 
     def __init__(
@@ -51,16 +53,16 @@ class PriorSampler(BaseSampler):
         sampler: BaseSampler,
         centres: Sequence[Mapping[str, Scalar]],
         seed: int | None,
+        first: Sequence[Mapping[str, Scalar]] = (),
+        *,
         share: float = SHARE,
         half_life: float = HALF_LIFE,
         width: float = WIDTH,
     ) -> None:
         self._sampler = sampler
-        self._centres = list(centres)
-        self._seed = seed
+        self._centres, self._first, self._seed = list(centres), list(first), seed
         self._share, self._half_life, self._width = share, half_life, width
-        self._decided: tuple[int, np.random.Generator | None] = (-1, None)
-        self._centre: Mapping[str, Scalar] = {}
+        self._drawing = _Drawing(number=-1)
 
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()
@@ -68,16 +70,15 @@ class PriorSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        if self._prior_draws(study, trial) is not None:
-            return {}
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if self._prior_draws(study, trial) is not None:
-            return {}
-        return self._sampler.sample_relative(study, trial, search_space)
+        # Asked also for a trial of the prior: CMA-ES and NSGA-II note with each of their trials
+        # which generation it belongs to.
+        proposed = self._sampler.sample_relative(study, trial, search_space)
+        return proposed if self._draw(trial).centre is None else {}
 
     def sample_independent(
         self,
@@ -86,10 +87,11 @@ class PriorSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        generator = self._prior_draws(study, trial)
-        if generator is None:
+        drawing = self._draw(trial)
+        if drawing.centre is None:
             return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-        return draw_near(self._centre.get(param_name), param_distribution, self._width, generator)
+        value = drawing.centre.get(param_name)
+        return draw_near(value, param_distribution, drawing.width, drawing.generator)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._sampler.before_trial(study, trial)
@@ -103,18 +105,32 @@ class PriorSampler(BaseSampler):
     ) -> None:
         self._sampler.after_trial(study, trial, state, values)
 
-    def _prior_draws(self, study: optuna.Study, trial: FrozenTrial) -> np.random.Generator | None:
-        """Random numbers for a trial that is drawn from the prior; None for any other."""
-        number, generator = self._decided
-        if number == trial.number:
-            return generator
-        generator = np.random.default_rng(_seed_of_trial(self._seed, trial.number))
-        share = self._share * self._half_life / (self._half_life + trial.number)
-        is_drawn = bool(self._centres) and generator.random() < share
-        if is_drawn:
-            self._centre = self._centres[int(generator.integers(len(self._centres)))]
-        self._decided = trial.number, generator if is_drawn else None
-        return self._decided[1]
+    def _draw(self, trial: FrozenTrial) -> "_Drawing":
+        """What the trial is drawn from, decided once."""
+        number = trial.number
+        if self._drawing.number == number:
+            return self._drawing
+        generator = np.random.default_rng(_seed_of_trial(self._seed, number))
+        self._drawing = drawing = _Drawing(number, generator, width=self._width)
+        if number < len(self._first):
+            drawing.centre, drawing.width = self._first[number], 0.0
+        elif self._centres and generator.random() < self._share_of_prior(number):
+            drawing.centre = self._centres[int(generator.integers(len(self._centres)))]
+        return drawing
+
+    def _share_of_prior(self, number: int) -> float:
+        return self._share * self._half_life / (self._half_life + number)
+
+
+@dataclass
+class _Drawing:
+    """How one trial is drawn. `centre`: None leaves it to the sampler. `width`: 0 takes the
+    centre's own values."""
+
+    number: int
+    generator: np.random.Generator = field(default_factory=np.random.default_rng)
+    centre: Mapping[str, Scalar] | None = None
+    width: float = WIDTH
 
 
 def _seed_of_trial(seed: int | None, number: int) -> int | None:
@@ -130,18 +146,18 @@ def draw_near(
     generator: np.random.Generator,
 ) -> Scalar:
     """A value of the distribution near `centre`; from its whole range where that is None, or no
-    value of it. `width`: the standard deviation, as a share of the range."""
+    value of it. `width`: the standard deviation, as a share of the range; 0 takes `centre`."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
-        keeps = generator.random() < KEPT
+        keeps = width == 0.0 or generator.random() < KEPT
         if keeps and (same := _equal_choice(centre, choices)) is not None:
             return choices[same]
         return choices[int(generator.integers(len(choices)))]
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     place = unit_place(centre, distribution)
     uniform = float(generator.random())
-    if place is None:
-        return from_unit(uniform, distribution)
+    if place is None or width == 0.0:
+        return from_unit(uniform if place is None else place, distribution)
     # A normal distribution cut off at both ends of the range, by its inverse.
     low, high = (_STANDARD.cdf((end - place) / width) for end in (0.0, 1.0))
     quantile = min(max(low + uniform * (high - low), 1e-12), 1 - 1e-12)
@@ -179,4 +195,52 @@ def from_unit(place: float, distribution: IntDistribution | FloatDistribution) -
     if distribution.step is not None and not distribution.log:
         value = low + round((value - low) / distribution.step) * distribution.step
     value = min(max(value, low), high)
-    return int(round(value)) if isinstance(distribution, IntDistribution) else value
+    return round(value) if isinstance(distribution, IntDistribution) else value
+
+
+def default_centres(space: Space) -> list[dict[str, Scalar]]:
+    """Where a prior from experience expects good configurations, as flat parameters: the defaults
+    of what the space searches, in its own ranges, and its baselines. Empty where it has neither."""
+    searched = set(space.varying())
+    defaults = {name: value for name, value in space.defaults.items() if name in searched}
+    found = [space.transfer(defaults).flat, *(space.flatten(each) for each in space.baselines)]
+    return [flat for number, flat in enumerate(found) if flat and flat not in found[:number]]
+
+
+def spread_out(
+    configurations: Iterable[Mapping[str, Scalar]],
+    distributions: Mapping[str, BaseDistribution],
+    count: int,
+) -> list[dict[str, Scalar]]:
+    """At most `count` different ones of these, in their order; one that is close to an earlier one
+    waits until nothing else is left."""
+    chosen: list[dict[str, Scalar]] = []
+    close: list[dict[str, Scalar]] = []
+    for each in map(dict, configurations):
+        if each in chosen or each in close:
+            continue
+        is_close = any(_distance(each, other, distributions) < CLOSE for other in chosen)
+        (close if is_close else chosen).append(each)
+    return (chosen + close)[:count]
+
+
+def _distance(
+    one: Mapping[str, Scalar],
+    other: Mapping[str, Scalar],
+    distributions: Mapping[str, BaseDistribution],
+) -> float:
+    """The mean distance of their values, from 0 to 1; a value that only one of them has lies as far
+    away as can be."""
+    names = one.keys() | other.keys()
+    distances = [_value_distance(one.get(n), other.get(n), distributions.get(n)) for n in names]
+    return sum(distances) / max(len(distances), 1)
+
+
+def _value_distance(
+    one: Scalar | None, other: Scalar | None, distribution: BaseDistribution | None
+) -> float:
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        places = unit_place(one, distribution), unit_place(other, distribution)
+        if places[0] is not None and places[1] is not None:
+            return abs(places[0] - places[1])
+    return float(one != other)
