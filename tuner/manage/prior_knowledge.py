@@ -1,6 +1,7 @@
 """What a new study knows beforehand: a portfolio, the best trials of earlier studies, a prior."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from tuner.algorithms.portfolios import portfolio, portfolio_kinds
@@ -13,10 +14,9 @@ from tuner.search_space import Space
 from tuner.search_space.transfer import Transferred
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, load_study, no_finished_trial
-from tuner.storage.trials import stream_trials
+from tuner.storage.trials import stream_trials, varying_params
 from tuner.study.prior_spec import FlatConfiguration, PriorSpec
 from tuner.study.spec import StudySpec
-from tuner.system.names import in_command
 from tuner.values import Scalar
 
 # Of each earlier study: its best trials that are read, and how many of them make the prior. Of all
@@ -25,17 +25,19 @@ _BEST_READ = 200
 _SHARE_LEARNED = 0.1
 _LEAST_LEARNED, _MOST_LEARNED = 4, 10
 MOST_TRIED_FIRST = 4
+MOST_OF_PORTFOLIO = 8
 _MOST_NAMES = 5
 
 Configuration = Mapping[str, Scalar | list[Scalar]]
 
 
 class EarlierStudy(NamedTuple):
-    """A study that another one learns from. `best`: the parameters of its best trials, the best
-    first. `finished`: how many trials it has that ran to their end."""
+    """A study that another one learns from. `searched`: its parameters that vary. `best`: all
+    parameters of its best trials, the best first. `finished`: how many trials ran to their end."""
 
     name: str
     network: str
+    searched: frozenset[str]
     finished: int
     best: tuple[Configuration, ...]
 
@@ -65,8 +67,9 @@ def _read_earlier(store: Store, study: StudyRow) -> EarlierStudy:
     scored = [trial for trial in complete if trial.value is not None]
     if not scored:
         raise no_finished_trial(study)
+    searched = frozenset(varying_params(store, study))
     params = tuple(dict(trial.params) for trial in scored)
-    return EarlierStudy(study.name, study.spec.space.network, len(scored), params)
+    return EarlierStudy(study.name, study.spec.space.network, searched, len(scored), params)
 
 
 def settle_prior(
@@ -81,32 +84,43 @@ def settle_prior(
             f"sampler {wanted.sampler.name} tries a fixed list: it takes no prior, no portfolio, "
             "and learns from no earlier study"
         )
-    learned = [_learned(space, study) for study in earlier]
-    centres = [flat for configurations in learned for flat in configurations]
+    centres = [flat for study in earlier for flat in _centres(space, study)]
     if wanted.prior:
         centres += _default_centres(space)
+    baselines = [space.flatten(baseline) for baseline in space.baselines]
+    tried_first = [flat for flat in _in_turn(space, earlier) if flat not in baselines]
+    known = [*baselines, *tried_first]
+    chosen = _portfolio(space, dataset) if wanted.portfolio else []
     return PriorSpec(
-        portfolio=tuple(_portfolio(space, dataset)) if wanted.portfolio else (),
+        portfolio=tuple(flat for flat in chosen if flat not in known),
         learned_from=tuple(study.name for study in earlier),
-        learned=tuple(_in_turn(space, learned)),
+        learned=tuple(tried_first),
         centres=tuple(centres),
-        of_defaults=bool(wanted.prior),
+        of_defaults=wanted.prior,
+        with_portfolio=wanted.portfolio,
     )
 
 
-def _learned(space: Space, study: EarlierStudy) -> list[FlatConfiguration]:
-    """The earlier study's best configurations in the new space. Raises SpecError where none of
-    their parameters has a use there."""
-    count = round(_SHARE_LEARNED * study.finished)
-    count = min(max(count, _LEAST_LEARNED), _MOST_LEARNED)
-    flats = [_transfer(space, params).flat for params in study.best[:count]]
-    flats = [flat for flat in flats if flat]
-    if not flats:
+def _centres(space: Space, study: EarlierStudy) -> list[FlatConfiguration]:
+    """Where the earlier study's best configurations lie in the new space. What it did not search
+    says nothing. Raises SpecError where none of its parameters has a use here."""
+    searched = [
+        {name: value for name, value in params.items() if name in study.searched}
+        for params in _learned(study)
+    ]
+    flats = [_transfer(space, params).flat for params in searched]
+    if not any(flats):
         raise SpecError(
             f"study {study.name} searched nothing that {space.network} searches here: there is "
-            f"nothing to learn from it; see: {in_command(study.name)}"
+            "nothing to learn from it"
         )
-    return flats
+    return [flat for flat in flats if flat]
+
+
+def _learned(study: EarlierStudy) -> tuple[Configuration, ...]:
+    """The configurations that are learned from a study: of more trials more."""
+    count = round(_SHARE_LEARNED * study.finished)
+    return study.best[: min(max(count, _LEAST_LEARNED), _MOST_LEARNED)]
 
 
 def _transfer(space: Space, params: Configuration) -> Transferred:
@@ -117,10 +131,10 @@ def _transfer(space: Space, params: Configuration) -> Transferred:
     return Transferred(scalars)
 
 
-def _in_turn(space: Space, learned: Sequence[list[FlatConfiguration]]) -> list[FlatConfiguration]:
+def _in_turn(space: Space, earlier: Sequence[EarlierStudy]) -> list[FlatConfiguration]:
     """What is tried first: the best of each study, then others that lie apart from these."""
-    longest = max(map(len, learned), default=0)
-    turns = [each[place] for place in range(longest) for each in learned if place < len(each)]
+    of_studies = [[_transfer(space, params).flat for params in _learned(s)] for s in earlier]
+    turns = [flat for turn in zip_longest(*of_studies) for flat in turn if flat]
     return spread_out(turns, space.distributions(), MOST_TRIED_FIRST)
 
 
@@ -141,7 +155,7 @@ def _portfolio(space: Space, dataset: Dataset | None) -> list[FlatConfiguration]
     if not any(transferred):
         kinds = ", ".join(portfolio_kinds())
         raise SpecError(f"there is no portfolio for {space.network}; there are: {kinds}")
-    return [flat for flat in transferred if flat]
+    return spread_out(filter(None, transferred), {}, MOST_OF_PORTFOLIO)
 
 
 def _is_vector(dataset: Dataset) -> bool:
@@ -153,8 +167,8 @@ def describe_prior(spec: StudySpec, earlier: Iterable[EarlierStudy]) -> list[str
     lines = [_describe_learning(spec, study) for study in earlier]
     if spec.prior.of_defaults:
         lines.append("the first proposals are drawn near the defaults and the baselines")
-    if count := len(spec.prior.portfolio):
-        lines.append(f"a portfolio is tried first: {count} configurations")
+    if tried_first := spec.prior.tried_first_in_words:
+        lines.append(f"tried first, behind the baselines: {tried_first}")
     return lines
 
 
@@ -163,14 +177,8 @@ def _describe_learning(spec: StudySpec, study: EarlierStudy) -> str:
     line = f"learns from study {study.name}: the best of its {study.finished} complete trials"
     if study.network != spec.space.network:
         line += f"; it searched {study.network}, so parameters are matched by name"
-    if unused := [name for name in transferred.dropped if name in _varied(study)]:
+    if unused := [name for name in transferred.dropped if name in study.searched]:
         names = ", ".join(unused[:_MOST_NAMES])
         more = len(unused) - _MOST_NAMES
         line += f"; without use here: {names}" + (f" and {more} more" if more > 0 else "")
     return line
-
-
-def _varied(study: EarlierStudy) -> set[str]:
-    """The parameters in which its best trials differ."""
-    first, *others = study.best
-    return {name for other in others for name in other if other[name] != first.get(name)}

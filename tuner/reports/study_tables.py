@@ -84,8 +84,8 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "scored_on": "test split, after the last epoch" if spec.is_comparison else None,
         "sampler": _with_options(spec.sampler.name, spec.sampler.options),
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
-        "prior": spec.prior.in_words if spec.prior.centres or spec.prior.learned else None,
-        "tried_first": _tried_first(spec),
+        "prior": spec.prior.in_words if spec.prior.centres else None,
+        "tried_first": spec.prior.tried_first_in_words or None,
         "seed": spec.seed,
         "mlflow_experiment": experiment,
         "state": study.state.value or None,
@@ -100,13 +100,6 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "best_metrics": dict(best.metrics) if best else None,
         "best_params": best.params if best else None,
     }
-
-
-def _tried_first(spec: StudySpec) -> str | None:
-    """How many configurations come before the sampler's, beside the baselines; None without any."""
-    prior = spec.prior
-    counts = {"of earlier studies": len(prior.learned), "of the portfolio": len(prior.portfolio)}
-    return ", ".join(f"{count} {whose}" for whose, count in counts.items() if count) or None
 
 
 def best_facts(study: StudyRow, best: TrialRow) -> Facts:

@@ -148,7 +148,7 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "pruner": lambda spec: spec.pruner,
     # By their sources: an earlier study may have gone on, a later tuner ships another portfolio.
     "prior": lambda spec: spec.prior.in_words,
-    "portfolio": lambda spec: "yes" if spec.prior.portfolio else "no",
+    "portfolio": lambda spec: "yes" if spec.prior.with_portfolio else "no",
     "task": lambda spec: spec.task,
     "kind of function": lambda spec: spec.function_kind,
     "validation share": lambda spec: _data_fact(spec, "validation"),

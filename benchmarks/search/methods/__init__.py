@@ -35,6 +35,16 @@ FAMILIES: dict[str, Family] = {
         code=("benchmarks/search/methods/optuna_search.py",),
         packages=("optuna",),
     ),
+    "prior": Family(
+        f"{_HERE}.prior_search",
+        code=(
+            "benchmarks/search/methods/optuna_search.py",
+            "benchmarks/search/methods/tuner_search.py",
+            "tuner/algorithms/priors.py",
+            "tuner/algorithms/samplers.py",
+        ),
+        packages=("optuna",),
+    ),
 }
 
 
