@@ -125,10 +125,10 @@ def report_command(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results
     )
     try:
-        written = write_report(plan, loaded, baseline, ours, out)
+        paths, notes = write_report(plan, loaded, baseline, ours, out)
     except ValueError as error:
         _fail(str(error), code=1)
-    print("\n".join(str(path) for path in written))
+    print("\n".join([*notes, *map(str, paths)]))
 
 
 def _check_names(methods: list[str], lookup: str) -> None:

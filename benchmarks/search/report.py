@@ -34,12 +34,13 @@ class MethodResults:
 class Group:
     """Tables that are reported together, with the methods that have runs on all pairs of table and
     seed that the baseline has. `measured`: rows in the same order for all methods. `limits`: the
-    budget in epochs of each row."""
+    budget in epochs of each row. `left_out`: a note on each other method."""
 
     name: str
     tables: dict[str, CurveTable]
     measured: dict[str, Measured]
     limits: Floats
+    left_out: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -48,9 +49,10 @@ class Group:
 
 def write_report(
     plan: Plan, tables: dict[str, CurveTable], baseline: str, ours: str, out: Path
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """Write `search-methods.md` (between its marks, if it exists) and the plots into the folder
-    `out`. Returns the paths. Raises ValueError where there is nothing to compare."""
+    `out`. Returns the paths, and notes on what was left out. Raises ValueError where there is
+    nothing to compare."""
     found = [read_results(plan, tables, method) for method in plan.methods]
     with_runs = [method for method in found if method.courses]
     groups = [make_group(plan, name, part, with_runs, baseline) for name, part in split(tables)]
@@ -68,7 +70,7 @@ def write_report(
         paths.append(plot)
     page = out / "search-methods.md"
     page.write_text(_inserted(page, "\n\n".join(parts)))
-    return [page, *paths]
+    return [page, *paths], [note for group in groups for note in group.left_out]
 
 
 def read_results(plan: Plan, tables: dict[str, CurveTable], method: str) -> MethodResults:
@@ -126,7 +128,13 @@ def make_group(
         if keys and keys <= method.courses.keys()
     }
     limits = np.array([plan.budget * tables[table].max_epochs for table, _ in sorted(keys)], float)
-    return Group(name, tables, measured, limits)
+    left_out = tuple(
+        f"{name}: left out {method.name}, which has "
+        f"{len(keys & method.courses.keys())} of the {len(keys)} runs of {baseline}"
+        for method in methods
+        if method.name not in measured
+    )
+    return Group(name, tables, measured, limits, left_out)
 
 
 def _facts(plan: Plan) -> str:

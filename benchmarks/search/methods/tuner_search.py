@@ -118,10 +118,9 @@ def parse_choice(text: str) -> Choice:
     if match is None:
         raise ValueError(f"{text!r} is no NAME or NAME(OPTION=VALUE,…)")
     name, options = match.groups()
+    words = options.split(",") if options else []
     try:
-        return Choice(
-            name=name, options=parse_options((options or "").split(",") if options else [])
-        )
+        return Choice(name=name, options=parse_options(words, flag="an option"))
     except TunerError as error:
         raise ValueError(str(error)) from error
 
