@@ -175,6 +175,26 @@ def test_the_first_trials_of_a_function_that_defines_its_space() -> None:
     assert drawn[2]["rate"] not in (0.5, 1.0)
 
 
+def test_trials_that_ask_in_turn_get_what_they_would_get_alone() -> None:
+    centres = [{"a": 0.1, "b": 0.2}, {"a": 0.9, "b": 0.8}]
+
+    def ask(in_turn: bool) -> list[dict[str, Any]]:
+        sampler = PriorSampler(optuna.samplers.RandomSampler(), centres, 5, share=1.0)
+        study = optuna.create_study(sampler=sampler)
+        trials = [study.ask() for _ in range(2)]
+        asks = (
+            [(t, n) for n in "ab" for t in trials]
+            if in_turn
+            else [(t, n) for t in trials for n in "ab"]
+        )
+        for trial, name in asks:
+            trial.suggest_float(name, 0.0, 1.0)
+        return [trial.params for trial in trials]
+
+    assert ask(in_turn=True) == ask(in_turn=False)
+    assert all(params["a"] != params["b"] for params in ask(in_turn=True))
+
+
 def test_defaults_and_baselines_are_the_centres() -> None:
     centres = default_centres(SPACE)
     assert all(SPACE.flatten(baseline) in centres for baseline in SPACE.baselines)

@@ -9,14 +9,14 @@ et al., 2023).
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
+    CategoricalChoiceType,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
@@ -60,7 +60,8 @@ class PriorSampler(BaseSampler):
         width: float = WIDTH,
     ) -> None:
         self._sampler = sampler
-        self._centres, self._first, self._seed = list(centres), list(first), seed
+        self._centres, self._first = list(centres), list(first)
+        self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._share, self._half_life, self._width = share, half_life, width
         self._drawing = _Drawing(number=-1)
 
@@ -90,8 +91,10 @@ class PriorSampler(BaseSampler):
         drawing = self._draw(trial)
         if drawing.centre is None:
             return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        # By the parameter's name: trials that ask one by one, as they run, ask in any order.
+        generator = self._generator(trial.number, param_name)
         value = drawing.centre.get(param_name)
-        return draw_near(value, param_distribution, drawing.width, drawing.generator)
+        return draw_near(value, param_distribution, drawing.width, generator)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._sampler.before_trial(study, trial)
@@ -106,37 +109,34 @@ class PriorSampler(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
     def _draw(self, trial: FrozenTrial) -> "_Drawing":
-        """What the trial is drawn from, decided once."""
+        """What the trial is drawn from: the same whenever it is asked."""
         number = trial.number
-        if self._drawing.number == number:
-            return self._drawing
-        generator = np.random.default_rng(_seed_of_trial(self._seed, number))
-        self._drawing = drawing = _Drawing(number, generator, width=self._width)
+        if self._drawing.number != number:
+            self._drawing = self._decide(number)
+        return self._drawing
+
+    def _decide(self, number: int) -> "_Drawing":
         if number < len(self._first):
-            drawing.centre, drawing.width = self._first[number], 0.0
-        elif self._centres and generator.random() < self._share_of_prior(number):
-            drawing.centre = self._centres[int(generator.integers(len(self._centres)))]
-        return drawing
+            return _Drawing(number, self._first[number], 0.0)
+        generator = self._generator(number)
+        share = self._share * self._half_life / (self._half_life + number)
+        if not self._centres or generator.random() >= share:
+            return _Drawing(number)
+        chosen = self._centres[int(generator.integers(len(self._centres)))]
+        return _Drawing(number, chosen, self._width)
 
-    def _share_of_prior(self, number: int) -> float:
-        return self._share * self._half_life / (self._half_life + number)
+    def _generator(self, number: int, parameter: str = "") -> np.random.Generator:
+        digest = hashlib.sha256(f"prior/{self._seed}/{number}/{parameter}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
-@dataclass
-class _Drawing:
+class _Drawing(NamedTuple):
     """How one trial is drawn. `centre`: None leaves it to the sampler. `width`: 0 takes the
     centre's own values."""
 
     number: int
-    generator: np.random.Generator = field(default_factory=np.random.default_rng)
     centre: Mapping[str, Scalar] | None = None
     width: float = WIDTH
-
-
-def _seed_of_trial(seed: int | None, number: int) -> int | None:
-    if seed is None:
-        return None
-    return int.from_bytes(hashlib.sha256(f"prior/{seed}/{number}".encode()).digest()[:8], "big")
 
 
 def draw_near(
@@ -151,8 +151,8 @@ def draw_near(
         choices = distribution.choices
         keeps = width == 0.0 or generator.random() < KEPT
         if keeps and (same := _equal_choice(centre, choices)) is not None:
-            return choices[same]
-        return choices[int(generator.integers(len(choices)))]
+            return _scalar(choices[same])
+        return _scalar(choices[int(generator.integers(len(choices)))])
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     place = unit_place(centre, distribution)
     uniform = float(generator.random())
@@ -162,6 +162,11 @@ def draw_near(
     low, high = (_STANDARD.cdf((end - place) / width) for end in (0.0, 1.0))
     quantile = min(max(low + uniform * (high - low), 1e-12), 1 - 1e-12)
     return from_unit(place + width * _STANDARD.inv_cdf(quantile), distribution)
+
+
+def _scalar(choice: CategoricalChoiceType) -> Scalar:
+    assert choice is not None  # no choice of a search space
+    return choice
 
 
 def _equal_choice(value: Scalar | None, choices: Sequence[Any]) -> int | None:

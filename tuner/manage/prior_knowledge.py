@@ -169,6 +169,8 @@ def describe_prior(spec: StudySpec, earlier: Iterable[EarlierStudy]) -> list[str
         lines.append("the first proposals are drawn near the defaults and the baselines")
     if tried_first := spec.prior.tried_first_in_words:
         lines.append(f"tried first, behind the baselines: {tried_first}")
+    if spec.prior.with_portfolio and not spec.prior.portfolio:
+        lines.append("the portfolio has nothing that is not tried anyway")
     return lines
 
 
@@ -176,7 +178,7 @@ def _describe_learning(spec: StudySpec, study: EarlierStudy) -> str:
     transferred = _transfer(spec.space, study.best[0])
     line = f"learns from study {study.name}: the best of its {study.finished} complete trials"
     if study.network != spec.space.network:
-        line += f"; it searched {study.network}, so parameters are matched by name"
+        line += f"; its network is another one ({study.network}): parameters are matched by name"
     if unused := [name for name in transferred.dropped if name in study.searched]:
         names = ", ".join(unused[:_MOST_NAMES])
         more = len(unused) - _MOST_NAMES
