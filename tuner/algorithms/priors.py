@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.search_space import Space
 from tuner.values import Scalar
 
-# Measured on TaskSet's tables (docs/decisions/search-methods.md).
+# Measured on TaskSet's tables (docs/decisions/search-priors.md).
 SHARE = 0.5  # of the first trials that are drawn from the prior
 HALF_LIFE = 10  # trials after which that share has halved
 WIDTH = 0.15  # standard deviation around a centre, as a share of a parameter's range

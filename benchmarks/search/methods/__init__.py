@@ -41,7 +41,6 @@ FAMILIES: dict[str, Family] = {
             "benchmarks/search/methods/optuna_search.py",
             "benchmarks/search/methods/tuner_search.py",
             "tuner/algorithms/priors.py",
-            "tuner/algorithms/samplers.py",
         ),
         packages=("optuna",),
     ),

@@ -5,6 +5,7 @@
 """
 
 from benchmarks.search.contract import Setting
+from benchmarks.search.methods import tuner_search
 from benchmarks.search.methods.tuner_search import TunerSearch, parse_form
 from tuner.algorithms.priors import PriorSampler
 
@@ -23,3 +24,8 @@ def build(form: str, setting: Setting) -> TunerSearch:
     if source != name:
         search.study.enqueue_trial(dict(centre))
     return search
+
+
+def code_of(form: str) -> str:
+    """The code of the sampler and the pruner alone."""
+    return tuner_search.code_of(form.partition("/")[2])
