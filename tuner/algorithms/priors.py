@@ -29,7 +29,7 @@ from tuner.values import Scalar
 
 # Measured on TaskSet's tables (docs/decisions/search-priors.md).
 SHARE = 0.5  # of the first trials that are drawn from the prior
-HALF_LIFE = 10  # trials after which that share has halved
+HALF_LIFE = 5  # trials after which that share has halved
 WIDTH = 0.15  # standard deviation around a centre, as a share of a parameter's range
 KEPT = 0.8  # probability that a categorical parameter has its centre's value
 CLOSE = 0.05  # mean distance of the parameters of two configurations that are alike
