@@ -172,6 +172,29 @@ def create(
             show_default="one of the study's own",
         ),
     ] = None,
+    prior: Annotated[
+        bool,
+        flag(
+            "--prior/--no-prior",
+            text="Draw many of the first proposals near the defaults and the space's baselines.",
+        ),
+    ] = False,
+    portfolio: Annotated[
+        bool,
+        flag(
+            "--portfolio/--no-portfolio",
+            text="Behind the baselines, try configurations that were good on other data.",
+        ),
+    ] = False,
+    learn_from: Annotated[
+        Pairs,
+        typer.Option(
+            help="An earlier study, on other data perhaps: its best configurations are tried "
+            "first, and the first proposals are drawn near them. May be repeated.",
+            metavar="STUDY",
+            show_default="none",
+        ),
+    ] = None,
     trials: Total = None,
     priority: Priority = None,
     target: DaemonTarget = None,
@@ -215,6 +238,9 @@ def create(
         direction=direction,
         seed=seed,
         experiment=experiment,
+        prior=prior,
+        portfolio=portfolio,
+        learn_from=learn_from or [],
         **data_options,
     )
     _create(context, wanted, plan)
@@ -240,6 +266,8 @@ def _create(context: typer.Context, wanted: "Wanted", plan: "StudyPlan") -> None
         say_data(created.columns, created.notes, study.spec.data)
     if created.given:
         say(created.given)
+    for line in created.prior:
+        say(line)
     store = open_database(context)
     if not plan.is_empty:
         plan_study(store, study, plan, may_lower=False)

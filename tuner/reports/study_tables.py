@@ -84,6 +84,8 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "scored_on": "test split, after the last epoch" if spec.is_comparison else None,
         "sampler": _with_options(spec.sampler.name, spec.sampler.options),
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
+        "prior": spec.prior.in_words if spec.prior.centres else None,
+        "tried_first": spec.prior.tried_first_in_words or None,
         "seed": spec.seed,
         "mlflow_experiment": experiment,
         "state": study.state.value or None,

@@ -437,7 +437,7 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=OrderedCache(store.optuna),
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number, spec.prior),
         pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
     )
     return TrialWriter(store, optuna_study, spec, lease)

@@ -57,6 +57,7 @@ from tuner.search_space.ranges import (
     Suggests,
     check_scalar,
 )
+from tuner.search_space.transfer import Transferred, transfer_configuration
 from tuner.values import SWITCH_TEXTS, Scalar
 
 if TYPE_CHECKING:
@@ -277,6 +278,11 @@ class Space(BaseModel):
             return flatten_configuration(self._order, declared) | own_values
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
+
+    def transfer(self, configuration: Mapping[str, object]) -> Transferred:
+        """The nearest configuration of this space to one of another space, in flat names.
+        Parameters are matched by name; what this space does not search is dropped."""
+        return transfer_configuration(self._order, configuration)
 
     @property
     def nodes(self) -> Mapping[str, Node]:
