@@ -90,7 +90,7 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
     plan.check()
     if plan.trials is not None:
         check_is_search(study, "study set --trials")
-        trials = min(plan.trials, most_trials(study))
+        trials = min(plan.trials, most_trials(store, study))
         if may_lower:
             study_control.set_total(store, study, trials)
         else:
@@ -108,10 +108,10 @@ def describe_plan(store: Store, study: StudyRow, plan: StudyPlan) -> str:
     now = load_study(store, study.name)
     total = slots.total_slots(store, study)
     facts = [f"{total} trials in all"]
-    if plan.trials is not None and total > min(plan.trials, most_trials(study)):
+    if plan.trials is not None and total > min(plan.trials, most_trials(store, study)):
         facts[0] += ", since so many have begun"
     elif plan.trials is not None and total < plan.trials:
-        facts[0] += ", since the grid has no more points"
+        facts[0] += ", since the space has no more configurations"
     if plan.priority is not None or now.priority:
         facts.append(f"priority {now.priority}")
     limits = Limits.stored(now.limits)

@@ -20,7 +20,7 @@ from tuner.system.names import as_option
 from tuner.values import shown
 
 logger = logging.getLogger(__name__)
-_MOST = 1_000_000
+MOST_TRIALS = 1_000_000
 _MOST_LANES = 64
 # So many trials in a row that fail stop the search.
 MOST_FAILURES = 3
@@ -75,7 +75,7 @@ class Limits:
         raise UsageError(f"{option} must be a finite number, got {shown(target)}")
 
     @staticmethod
-    def check_count(option: str, count: object, most: int = _MOST) -> None:
+    def check_count(option: str, count: object, most: int = MOST_TRIALS) -> None:
         """`option`: as the user wrote it. Raises UsageError."""
         if not isinstance(count, Integral) or isinstance(count, bool):
             raise UsageError(f"{option} must be a whole number, got {shown(count)}")
