@@ -4,10 +4,9 @@ import pytest
 from toy_study import Bench, any_of
 
 from tuner.runner import most_trials
-from tuner.storage import open_store, slots
-from tuner.storage.new_points import count_drawn_again
-from tuner.storage.studies import load_study
-from tuner.storage.trials import enqueue, retry
+from tuner.storage import slots
+from tuner.storage.drawn_again import count_drawn_again
+from tuner.storage.trials import retry
 from tuner.study.ends import StopReason
 from tuner.study.spec import Choice
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import UsageError
 from tuner.manage.standstill import explain_standstill
-from tuner.runner import Limits, most_trials, stop_searches
+from tuner.runner import Limits, check_gain_limit, most_trials, stop_searches
 from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -33,6 +34,7 @@ class StudyPlan:
     target: str | float | None = None
     patience_trials: str | int | None = None
     trial_timeout: str | float | None = None
+    until_sure: str | float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +69,9 @@ class StudyPlan:
         if (timeout := self.trial_timeout) is not None:
             limit = None if timeout == NO_LIMIT else timeout
             limits["trial_timeout_s"] = parse_seconds(limit, spell("trial_timeout"))
+        if (sure := self.until_sure) is not None:
+            gain = None if sure == NO_LIMIT else GainLimit.parse(sure, spell("until_sure"))
+            limits["until_sure"] = None if gain is None else str(gain)
         return limits
 
 
@@ -97,6 +102,7 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
             slots.ensure_slots(store, study, trials)
     if plan.priority is not None:
         study_control.set_priority(store, study, plan.priority)
+    check_gain_limit(study, None if plan.until_sure == NO_LIMIT else plan.until_sure)
     if limits := plan._limits():
         study_control.change_limits(store, study, limits)
     return slots.total_slots(store, study)
@@ -119,6 +125,7 @@ def describe_plan(store: Store, study: StudyRow, plan: StudyPlan) -> str:
         "target": limits.target,
         "patience": limits.patience_trials and f"{limits.patience_trials} trials",
         "trial timeout": limits.trial_timeout_s and f"{limits.trial_timeout_s:g} s",
+        "until sure": limits.until_sure,
     }
     facts += [f"{name} {value}" for name, value in named.items() if value is not None]
     return ", ".join(facts)

@@ -15,9 +15,10 @@ from optuna.trial import FrozenTrial
 from tuner.algorithms.repeats import TriedPoints, avoids_repeats
 from tuner.algorithms.samplers import seed_of_loop
 from tuner.search_space.parameter_types import Params
+from tuner.storage.drawn_again import DRAWN_AGAIN
 from tuner.storage.frozen_trials import OrderedCache
 from tuner.storage.leases import Lease
-from tuner.storage.new_points import DRAWN_AGAIN, PointTaken, Room, write_point
+from tuner.storage.new_points import PointTaken, Room, write_point
 from tuner.storage.optuna_storage import RobustStorage
 from tuner.storage.transaction_hooks import DeferredWrites
 from tuner.study.spec import StudySpec

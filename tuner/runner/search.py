@@ -18,7 +18,7 @@ from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.repeats import TriedPoints, avoids_repeats
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
 from tuner.data import describe_inputs, save_dataset
-from tuner.errors import LeaseLost, StudyError
+from tuner.errors import LeaseLost, StudyError, UsageError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
 from tuner.notices import Announcer
@@ -142,6 +142,16 @@ def most_trials(store: Store, study: StudyRow) -> int:
     tried.count(read_all(store, study))
     assert tried.left is not None
     return slots.count_spoken_for(store, study) + tried.left
+
+
+def check_gain_limit(study: StudyRow, until_sure: object) -> None:
+    """`until_sure`: what was asked for, None where nothing was. Raises UsageError for a study of
+    which no score is the best."""
+    if until_sure is not None and not study.spec.selects:
+        raise UsageError(
+            f"study {study.name!r} has several objectives, so none of its scores is the best: "
+            "leave out --until-sure"
+        )
 
 
 def optimize(
