@@ -3,9 +3,12 @@
 import pytest
 from toy_study import Bench, any_of
 
+from tuner.algorithms.expected_gain import FEWEST_TRIALS, GainLimit
 from tuner.runner import most_trials
 from tuner.storage import slots
 from tuner.storage.drawn_again import count_drawn_again
+from tuner.storage.studies import load_study
+from tuner.storage.trial_outcomes import read_expected_gain
 from tuner.storage.trials import retry
 from tuner.study.ends import StopReason
 from tuner.study.spec import Choice
@@ -68,3 +71,21 @@ def test_a_space_without_an_end_is_left_alone(bench: Bench) -> None:
     assert count_drawn_again(bench.store, study) == 0
     only = bench.create({"x": 0.5}, name="only")
     assert bench.store and only.spec.space.grid_size() == 1
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@SQLITE
+def test_a_search_that_is_sure_begins_no_more(bench: Bench, direction: str) -> None:
+    metric = "val_accuracy" if direction == "maximize" else "val_loss"
+    bench.create({"act": "flat", "epochs": 1}, metric=metric, direction=direction)
+    outcome = bench.run(300, until_sure=GainLimit(0.5, is_share=True))
+    expected = outcome.status.expected
+    assert outcome.reason is StopReason.SURE
+    assert FEWEST_TRIALS <= outcome.status.done < 100
+    assert expected is not None
+    assert expected.share < 0.5
+    assert expected == read_expected_gain(
+        bench.store, load_study(bench.store), load_study(bench.store).spec
+    )
+    assert bench.run(300, until_sure=GainLimit(0.5, is_share=True)).status.done_here == 0
+    assert bench.run(outcome.status.done + 1).status.done_here == 1

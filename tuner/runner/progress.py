@@ -134,6 +134,13 @@ def refresh_status(
         status.best, status.best_trial = best
     if goal.reached(status.best):
         stopping.stop(StopReason.TARGET)
+    stop_if_sure(store, study, spec, status, stopping)
+
+
+def stop_if_sure(
+    store: Store, study: StudyKey, spec: StudySpec, status: RunStatus, stopping: Stopping
+) -> None:
+    """Stop where further trials are expected to bring less than the limit, if there is one."""
     limit = stopping.limits.until_sure
     if limit is not None and status.done < status.total:
         refresh_expected(store, study, spec, status)
