@@ -8,7 +8,7 @@ b ln(1 + m/n).
 
 Makarova et al. (2022) stop by a bound on the regret, from a Gaussian process over the space. On
 TaskSet's tables that bound stayed far too wide to stop a search, and expected improvement stopped
-too early: see docs/decisions/search-methods.md.
+too early: see docs/decisions/repeats-and-stopping.md.
 """
 
 import math

@@ -117,7 +117,9 @@ def describe_plan(store: Store, study: StudyRow, plan: StudyPlan) -> str:
     if plan.trials is not None and total > min(plan.trials, most_trials(store, study)):
         facts[0] += ", since so many have begun"
     elif plan.trials is not None and total < plan.trials:
-        facts[0] += ", since the space has no more configurations"
+        is_grid = study.spec.sampler.name == "grid"
+        which = "grid has no more points" if is_grid else "space has no more configurations"
+        facts[0] += f", since the {which}"
     if plan.priority is not None or now.priority:
         facts.append(f"priority {now.priority}")
     limits = Limits.stored(now.limits)

@@ -187,8 +187,10 @@ def _of_study(
     tell: Callable[[str], None],
 ) -> SearchOptions:
     """The options with what the study decides. It gets the trial slots that are wanted."""
+    asked = wanted.trials or total_slots(store, study) + (wanted.more or 0)
     total = slots_wanted(store, study, wanted.trials, wanted.more)
-    stage(f"study {study.name}: {total} trials")
+    why = ", since the space has no more configurations" if total < asked else ""
+    stage(f"study {study.name}: {total} trials{why}")
     return replace(
         options,
         limits=replace(options.limits, trials=total),
