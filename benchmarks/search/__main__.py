@@ -11,7 +11,7 @@ from benchmarks.search.contract import Setting
 from benchmarks.search.lookup import LOOKUPS
 from benchmarks.search.methods import family_of, make_method
 from benchmarks.search.results import Results
-from benchmarks.search.running import Plan, execute, missing_runs, planned_runs
+from benchmarks.search.running import Plan, execute, missing_runs, planned_runs, reference_tables
 from benchmarks.search.tables import CurveTable, TableError, load_tables
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def run_command(
 ) -> None:
     """Do the runs that have no result yet. A run that is interrupted can be repeated."""
     _check_names(methods, lookup)
-    loaded = _load(tables, only)
+    loaded = reference_tables(_load(tables, only), lookup)
     _check_forms(methods, next(iter(loaded.values())))
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(methods), seeds, workers, budget, lookup, results
@@ -119,8 +119,8 @@ def report_command(
     from benchmarks.search.report import write_report  # Matplotlib, which `run` does not need
 
     chosen = list(methods) or list(Results(results).methods())
-    _check_names(chosen, lookup)
-    loaded = _load(tables, only)
+    _check_names(methods, lookup)
+    loaded = reference_tables(_load(tables, only), lookup)
     plan = Plan(
         tuple(tables), tuple(loaded), tuple(chosen), seeds, workers, budget, lookup, results
     )

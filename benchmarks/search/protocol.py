@@ -22,8 +22,7 @@ Key = tuple[str, int]  # the table's name and the seed
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval. `at_least`: an infinite time went into it as the budget,
-    so that the estimate is a bound."""
+    """An estimate with its 95 % interval."""
 
     value: float
     low: float
@@ -41,13 +40,6 @@ class Measured:
     epochs: Floats
     regrets: Floats
     ask_ms: Floats
-
-    def only(self, keys: Mapping[Key, int] | set[Key]) -> "Measured":
-        """The runs with these keys, in the order of the keys."""
-        rows = sorted((key, row) for row, key in enumerate(self.keys) if key in keys)
-        order = [row for _, row in rows]
-        ordered = tuple(key for key, _ in rows)
-        return Measured(ordered, self.epochs[order], self.regrets[order], self.ask_ms[order])
 
 
 def measure(
@@ -148,14 +140,3 @@ def mean_paired_ratio(
     theirs = np.minimum(baseline.epochs[:, share], limits)
     logs = np.log(theirs / ours)
     return interval(measured.keys, lambda rows: np.exp(logs[rows].mean(axis=1)))
-
-
-def table_ratios(measured: Measured, baseline: Measured, share: int, limits: Floats) -> dict:
-    """For each table the ratio of the medians over its seeds, as `times_fewer`."""
-    names = np.array([name for name, _ in measured.keys])
-    ours = np.minimum(measured.epochs[:, share], limits)
-    theirs = np.minimum(baseline.epochs[:, share], limits)
-    return {
-        str(name): float(median(theirs[names == name]) / median(ours[names == name]))
-        for name in dict.fromkeys(names)
-    }

@@ -79,7 +79,7 @@ def read_results(plan: Plan, tables: dict[str, CurveTable], method: str) -> Meth
     results = Results(plan.results)
     try:
         current = code_version(method)
-    except ImportError:  # a rival that is not installed here
+    except (ImportError, ValueError):  # a rival that is not installed, or not known, here
         current = ""
     for version in [current, *results.versions(method)]:
         courses = {

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.search.simulator import SIMULATION, Course
 
@@ -73,7 +74,7 @@ def _facts(run: Run) -> dict[str, object]:
     return {**asdict(run), "simulation": SIMULATION}
 
 
-def _read(path: Path) -> dict | None:
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

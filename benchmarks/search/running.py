@@ -106,5 +106,10 @@ def _tables(paths: tuple[Path, ...]) -> dict[str, CurveTable]:
 
 @lru_cache
 def _prepared(paths: tuple[Path, ...], lookup: str, name: str) -> tuple[CurveTable, Lookup]:
-    table = _tables(paths)[name]
-    return table, LOOKUPS[lookup](table)
+    made = LOOKUPS[lookup](_tables(paths)[name])
+    return made.table, made
+
+
+def reference_tables(tables: dict[str, CurveTable], lookup: str) -> dict[str, CurveTable]:
+    """The tables with whose scores searches are compared under a lookup, by name."""
+    return {name: LOOKUPS[lookup](table).table for name, table in tables.items()}

@@ -12,9 +12,9 @@ ROUND = 100
 KEPT = 3
 
 
-class OneEpochThenTopK(RandomSearch):
+class OneEpochThenTopK:
     def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
+        self._proposals = RandomSearch(setting)
         self._started = 0
         self._values: dict[int, float] = {}  # of this round's trials after their first epoch
         self._promoted: list[int] = []
@@ -23,7 +23,7 @@ class OneEpochThenTopK(RandomSearch):
     def ask(self) -> NewTrial | PausedTrial | None:
         if self._started < ROUND:
             self._started += 1
-            new = super().ask()
+            new = self._proposals.ask()
             self._training.add(new.trial)
             return new
         if not self._promoted:
