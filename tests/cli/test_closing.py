@@ -44,7 +44,12 @@ CALLS: dict[str, list[list[str]]] = {
     "study watch": [["unknown"]],
     "study plot": [["history"], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
-    "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
+    "optimize": [
+        [],
+        ["unknown", "--trials", "1"],
+        ["--trials", "1", "--workers", "0"],
+        ["--trials", "1", "--until-sure", "0"],
+    ],
     "worker": [["--processes", "0"]],
     "worker list": [[], ["--json"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],

@@ -148,12 +148,15 @@ class Picture:
         other = sum(count for end, count in status.ended.items() if not end.is_usual)
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         places = [Text(status.places_text)] if status.places else []
+        gain = status.expected
+        expected = [] if gain is None else [Text(f"expected gain {format_number(gain.gain)}")]
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
             Text(f"best {self._metric} {format_number(status.best)}{found_by}"),
             Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
             Text(f"{elapsed} elapsed, {left} left"),
+            *expected,
             *places,
         ]
 

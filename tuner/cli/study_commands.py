@@ -10,6 +10,7 @@ from tuner.cli.app import Json, StudyName, TrustCode, data_option, flag, new_typ
 from tuner.cli.control_commands import (
     CONTROL,
     DaemonPatience,
+    DaemonSure,
     DaemonTarget,
     DaemonTrialTimeout,
     Priority,
@@ -200,6 +201,7 @@ def create(
     target: DaemonTarget = None,
     patience_trials: DaemonPatience = None,
     trial_timeout: DaemonTrialTimeout = None,
+    until_sure: DaemonSure = None,
     **data_options: Any,
 ) -> None:
     """Create a study: what to search, on which data, and how.
@@ -216,7 +218,7 @@ def create(
     from tuner.manage.control import StudyPlan
     from tuner.manage.wanted_study import wanted_study
 
-    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout)
+    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout, until_sure)
     plan.check()
     wanted = wanted_study(
         name,
@@ -314,13 +316,15 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.output import show_facts
     from tuner.cli.result_output import complain_of_damage
     from tuner.reports.study_tables import study_facts
+    from tuner.storage.trial_outcomes import read_expected_gain
     from tuner.storage.trials import summarize
     from tuner.tracking.process import current_experiment_name
 
     store, row = read_study(context, study)
     summary = summarize(store, row)
     experiment = current_experiment_name(settings_of(context).tracking_uri, row, store)
-    show_facts(study_facts(row, summary, experiment), as_json)
+    expected = read_expected_gain(store, row, row.spec)
+    show_facts(study_facts(row, summary, experiment, expected), as_json)
     complain_of_damage(summary.best)
 
 

@@ -23,8 +23,9 @@ from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_ends import TrialEnds
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
-from tuner.storage import leases
+from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
+from tuner.storage.study_control import set_total
 from tuner.study.ends import Fate, StopReason, TrialEnd
 from tuner.study.engines import Engine
 from tuner.study.messages import (
@@ -145,10 +146,21 @@ class Loop:
         if not self._stopping.no_more and self._has_all_done():
             # The total may have changed since.
             self._orders.read(is_idle=not self._running, now=True)
-        return self._stopping.no_more or self._has_all_done()
+        return self._stopping.no_more or self._has_all_done() or self._has_tried_all()
 
     def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
+
+    def _has_tried_all(self) -> bool:
+        """Whether every configuration of the space has its trial, and all of them have ended. The
+        study's total is lowered to them then: no trial will ever take the other slots."""
+        store, lease = self._writer.store, self._writer.lease
+        is_waited_for = slots.slot_counts(store, lease).get("claimed", 0)
+        if is_waited_for or self._orders.paused or not self._writer.has_tried_all():
+            return False
+        self._status.total = set_total(store, lease, slots.count_spoken_for(store, lease))
+        self._stopping.stop(StopReason.EXHAUSTED)
+        return True
 
     # Giving trials to workers
 

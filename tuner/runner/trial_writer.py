@@ -19,6 +19,7 @@ from tuner.algorithms.distributions import optuna_distribution
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
+from tuner.runner.proposals import Proposals
 from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
 from tuner.storage import attempt_rows, leases, slots, transaction_hooks
@@ -85,6 +86,7 @@ class TrialWriter:
         if not isinstance(study._storage, OrderedCache):
             study._storage = OrderedCache(store.optuna)
         self._trials = study._storage
+        self._proposals = Proposals(store.optuna, study, self._trials, spec, lease)
 
     def begin(
         self,
@@ -107,6 +109,7 @@ class TrialWriter:
             worker,
             self._fixed_params,
             place,
+            self._proposals.room(),
         )
         if begun is None:
             return None
@@ -114,15 +117,18 @@ class TrialWriter:
         if begun.trial is None:
             self._settle(slot)
             return None
-        # As `ask` does: Optuna reads the other trials again where its algorithms ask for them.
-        self.study._thread_local.cached_all_trials = None
         self._trials.begin_own(self.lease.study_id, begun.trial)
-        trial = optuna.Trial(self.study, begun.trial._trial_id)
-        with self.store.optuna.one_transaction(trial._trial_id):
-            params: Params = dict(self.spec.space.sample(trial))
+        trial, params = self._proposals.sample(begun.trial)
         reported = -1 if begun.trial.last_step is None else begun.trial.last_step
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
+
+    def has_tried_all(self) -> bool:
+        """Whether every configuration of the space has its trial, and none of them waits."""
+        room = self._proposals.room()
+        if room is None or room.left:
+            return False
+        return not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def move(self, running: RunningTrial, worker: int, place: WorkerPlace | None = None) -> None:
         """Another worker trains the trial than it was begun for. Raises SlotLost."""
