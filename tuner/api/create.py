@@ -126,7 +126,7 @@ def create_study(
         sampler: how to choose parameters: tpe, random, grid, listed, qmc, cmaes, gp or nsgaii.
         sampler_options: options of the sampler by name.
         pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
-            patient or none.
+            patient or none; promotion pauses them, and goes on with the best ones.
         pruner_options: options of the pruner by name.
         epochs: the number of epochs a trial trains at most.
         patience: a trial stops after this many epochs without a better score.

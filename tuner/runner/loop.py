@@ -18,6 +18,7 @@ from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.orders import Orders
 from tuner.runner.policy import Decision, Ending
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status
+from tuner.runner.promoting import Promotions
 from tuner.runner.requests import SearchRequests
 from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
@@ -104,7 +105,9 @@ class Loop:
         self._ends = TrialEnds(
             writer, given, stopping, files, networks, watcher, status, self._goal
         )
+        self._promotions = Promotions(writer, self._ends.paused_ended)
         self._put_back_slots: set[int] = set()
+        self._is_exhausted = False
         self._renew_at = self._refresh_at = 0.0
 
     def run(self) -> Outcome:
@@ -146,20 +149,29 @@ class Loop:
         if not self._stopping.no_more and self._has_all_done():
             # The total may have changed since.
             self._orders.read(is_idle=not self._running, now=True)
-        return self._stopping.no_more or self._has_all_done() or self._has_tried_all()
+        if self._stopping.no_more:
+            return True
+        # Before paused trials are ended: with fewer slots to come, more of them may go on.
+        self._is_exhausted = self._has_tried_all() or self._is_exhausted
+        self._promotions.end_last(self._status.total)
+        if not self._has_all_done():
+            return False
+        if self._is_exhausted:
+            self._stopping.stop(StopReason.EXHAUSTED)
+        return True
 
     def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
 
     def _has_tried_all(self) -> bool:
-        """Whether every configuration of the space has its trial, and all of them have ended. The
-        study's total is lowered to them then: no trial will ever take the other slots."""
+        """Whether every configuration of the space has its trial, and slots are left that no trial
+        will ever take. The study's total is lowered then."""
         store, lease = self._writer.store, self._writer.lease
-        is_waited_for = slots.slot_counts(store, lease).get("claimed", 0)
+        states = slots.slot_counts(store, lease)
+        is_waited_for = "claimed" in states or "open" not in states
         if is_waited_for or self._orders.paused or not self._writer.has_tried_all():
             return False
         self._status.total = set_total(store, lease, slots.count_spoken_for(store, lease))
-        self._stopping.stop(StopReason.EXHAUSTED)
         return True
 
     # Giving trials to workers
@@ -186,6 +198,7 @@ class Loop:
                 running_slots,
                 may_be_alone=bool(in_idle_process),
                 place=self._workers.place(free[0]),
+                promoted=self._promotions.next_trial(self._status.total),
             )
             if running is None:
                 return False
@@ -266,8 +279,7 @@ class Loop:
         if running is None:
             return  # a worker that was lost while idle has been replaced already
         if isinstance(message, Checkpointed):
-            leaves_as = running.leaves_as or TrialEnd.INTERRUPTED
-            self._put_back(running, policy.after_checkpoint(leaves_as, self._stopping.reason))
+            self._put_back(running, self._after_checkpoint(running))
             del self._running[worker]
             self._status.workers[worker] = WorkerStatus()
             return
@@ -275,6 +287,10 @@ class Loop:
             self._carry_out(worker, self._decisions.decide(worker, running, message))
         except SlotLost:
             self._ends.let_go(worker)
+
+    def _after_checkpoint(self, running: RunningTrial) -> Ending:
+        leaves_as = running.leaves_as or TrialEnd.INTERRUPTED
+        return policy.after_checkpoint(leaves_as, self._stopping.reason, running.pruning.best)
 
     def _carry_out(self, worker: int, decision: Decision) -> None:
         if decision.reply is not None:
@@ -339,6 +355,7 @@ class Loop:
         if clock >= self._refresh_at:
             self._refresh_at = clock + _REFRESH_S
             self._refresh_status()
+            self._promotions.end_stopped()
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

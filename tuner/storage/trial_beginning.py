@@ -42,12 +42,13 @@ def begin_trial(
     attributes_of: AttributesOf,
     place: WorkerPlace | None = None,
     room: Room | None = None,
+    promoted: int | None = None,
 ) -> Begun | None:
     """Begin the trial of an open slot numbered at most `limit`; None where there is none to begin
     now. `place`: of the worker, None for this machine. `room`: for new trials, None where they
     never repeat each other. The rest is as for `slots.claim`. Raises SlotLost and LeaseLost."""
     return store.write(
-        _begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place, room
+        _begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place, room, promoted
     )
 
 
@@ -61,8 +62,9 @@ def _begin(
     attributes_of: AttributesOf,
     place: WorkerPlace | None,
     room: Room | None,
+    promoted: int | None,
 ) -> Begun | None:
-    slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone)
+    slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone, promoted)
     if slot is None:
         return None
     if slot.trial_id is None:
