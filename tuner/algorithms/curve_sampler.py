@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.algorithms.unit_space import Floats, UnitSpace
 
 # Of a large study the model sees the best trials, which it is to tell apart, and the latest.
-BEST_SEEN = 250
-LATEST_SEEN = 750
+BEST_SEEN = 150
+LATEST_SEEN = 350
 _TREES = 10
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
