@@ -50,7 +50,7 @@ test: install
 # The whole of it takes some hours; SHARE=0.2 that share of each fault's times.
 SHARE ?= 1.0
 soak: install
-	$(BIN)/python -m pytest tests/faults tests/ray/test_ray_faults.py --soak $(SHARE) --timeout 0
+	$(BIN)/python -m pytest tests/faults tests/ray --soak $(SHARE) --timeout 0
 
 check: install
 	$(BIN)/ruff format --check .

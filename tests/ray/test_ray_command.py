@@ -146,12 +146,11 @@ NOTEBOOK = """
 import os, ray, sys  # before a token is asked for: Ray looks once
 import tuner
 study = tuner.load_study("own")
-for trials in (1, 2):
-    study.optimize(trials=trials, on=sys.argv[1], tracking=False)
-    assert not ray.is_initialized()
+study.optimize(trials=1, on=sys.argv[1], tracking=False)
+assert not ray.is_initialized()
 os.environ["RAY_AUTH_MODE"] = "token"
 ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
-study.optimize(trials=3, on="ray", tracking=False)
+study.optimize(trials=2, on="ray", tracking=False)
 assert ray.is_initialized()
 """
 
@@ -162,9 +161,10 @@ def test_searches_of_a_notebook(own_study: Command, ray_nodes: RayNodes, tmp_pat
     words = (ray_nodes.address,)
     code, printed = run(NOTEBOOK, *words, folder=tmp_path, environment=environment)
     assert code == 0, printed
-    assert slots(tmp_path) == 3
+    assert slots(tmp_path) == 2
 
 
+@pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
 def test_a_node_that_joins_with_other_versions(
     tuner: Command, ray_nodes: RayNodes, tmp_path: Path, other_numpy: dict[str, str]
 ) -> None:

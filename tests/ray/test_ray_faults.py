@@ -13,6 +13,9 @@ from waiting import wait_until
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 IN_A_SOAK = pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
+SQLITE_AND_IN_A_SOAK_POSTGRESQL = pytest.mark.parametrize(
+    "store", ["sqlite", pytest.param("postgresql", marks=IN_A_SOAK)], indirect=True
+)
 # Long enough for three to train at once, on a machine that is busy with other tests too.
 SLOWLY = {"epochs": 40, "patience": 40, "pace": 0.25}
 OFTEN = {"checkpoint_every_s": 0.0}
@@ -43,6 +46,7 @@ def ended_well(said: str) -> bool:
     return last_line(said).startswith("None done_here=")
 
 
+@SQLITE_AND_IN_A_SOAK_POSTGRESQL
 @pytest.mark.times(1, 30)
 def test_a_node_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     bench = ray_bench
@@ -170,10 +174,8 @@ def test_every_way_a_trial_goes_wrong(ray_bench: Bench, times: int, check: Check
     assert ends(bench)["worker_lost"] == 3 * times
 
 
-@pytest.mark.parametrize(
-    "store", ["sqlite", pytest.param("postgresql", marks=IN_A_SOAK)], indirect=True
-)
-@pytest.mark.times(1, 10)
+@SQLITE_AND_IN_A_SOAK_POSTGRESQL
+@pytest.mark.times(0, 10)
 def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
     """Three loops on one cluster, and a daemon on its own machine, do one study."""
     bench, trials = ray_bench, 30 * times

@@ -1,0 +1,78 @@
+"""Search methods by name: FAMILY or FAMILY:FORM, such as `random` or `tuner:tpe+hyperband`.
+
+To add one: a module with `build(form, setting)` that returns a `Method`, and a line in FAMILIES.
+`form` is what stands behind the colon, "" without one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.search.contract import Method, Setting
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Family:
+    """`module`: it has `build`. `code`: further files and folders of the repository, and
+    `packages`: installed ones, upon whose change the method's results are computed anew."""
+
+    module: str
+    code: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+_HERE = "benchmarks.search.methods"
+FAMILIES: dict[str, Family] = {
+    "random": Family(f"{_HERE}.random_search"),
+    "optuna": Family(f"{_HERE}.optuna_search", packages=("optuna",)),
+    "top-k": Family(f"{_HERE}.top_k", code=("benchmarks/search/methods/random_search.py",)),
+    "tuner": Family(
+        f"{_HERE}.tuner_search",
+        code=("benchmarks/search/methods/optuna_search.py",),
+        packages=("optuna",),
+    ),
+}
+
+
+def family_of(name: str) -> Family:
+    """Raises ValueError, which lists the families, for an unknown one."""
+    prefix = name.partition(":")[0]
+    if prefix not in FAMILIES:
+        raise ValueError(f"unknown method {name!r}; there are: {', '.join(FAMILIES)}")
+    return FAMILIES[prefix]
+
+
+def make_method(name: str, setting: Setting) -> Method:
+    """Raises ValueError for an unknown name."""
+    module = import_module(family_of(name).module)
+    return module.build(name.partition(":")[2], setting)
+
+
+def code_version(name: str) -> str:
+    """Changes when the code of the method does: a hash of its files and package versions, and of
+    what `code_of(form)` of its module returns, if that exists."""
+    family = family_of(name)
+    own = Path(*family.module.split(".")).with_suffix(".py")
+    digest = hashlib.sha256()
+    for path in (own, *map(Path, family.code)):
+        whole = REPOSITORY / path
+        files = sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
+        for file in files:
+            digest.update(file.read_bytes())
+    for package in family.packages:
+        digest.update(_package_version(package).encode())
+    code_of = getattr(import_module(family.module), "code_of", None)
+    if code_of is not None:
+        digest.update(code_of(name.partition(":")[2]).encode())
+    return digest.hexdigest()[:12]
+
+
+def _package_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
