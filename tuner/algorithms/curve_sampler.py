@@ -58,7 +58,7 @@ class CurveSampler(BaseSampler):
         self._random_share, self._spacing = random_share, spacing
         self._space = UnitSpace({})
         self._finished: dict[int, _Seen] = {}
-        self._distributions: dict[str, BaseDistribution | None] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
         self._known: set[int] = set()
 
     def reseed_rng(self) -> None:
@@ -103,9 +103,7 @@ class CurveSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._random_sampler.sample_independent(
-            study, trial, param_name, param_distribution
-        )
+        return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def _others(self, study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
         trials = study._get_trials(deepcopy=False, use_cache=True)
@@ -116,19 +114,13 @@ class CurveSampler(BaseSampler):
         for them while it runs."""
         before = dict(self._distributions)
         for trial in trials:
-            if trial._number in self._known:
-                continue
-            for name, distribution in trial.distributions.items():
-                known = self._distributions.setdefault(name, distribution)
-                if known is not None and type(known) is not type(distribution):
-                    self._distributions[name] = None  # of no use to compare trials by
-                elif known is not None and known != distribution:
-                    self._distributions[name] = _latest(known, distribution)
+            if trial._number not in self._known:
+                self._distributions.update(trial.distributions)  # of two ranges the newer
             if trial.state in _FINISHED:
                 self._known.add(trial._number)
         if before != self._distributions:
-            usable = {n: d for n, d in self._distributions.items() if d and not d.single()}
-            self._space = UnitSpace(usable)
+            varied = {name: d for name, d in self._distributions.items() if not d.single()}
+            self._space = UnitSpace(varied)
             self._finished.clear()
 
     def _seen(self, direction: StudyDirection, trials: Sequence[FrozenTrial]) -> list[_Seen]:
@@ -182,11 +174,6 @@ def _score(trial: FrozenTrial, direction: StudyDirection) -> float | None:
     sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
     values = [*trial.intermediate_values.values(), *(trial.values or ())]
     return min((sign * value for value in values if not math.isnan(value)), default=None)
-
-
-def _latest(known: BaseDistribution, other: BaseDistribution) -> BaseDistribution | None:
-    """The newer of two ranges. Choices that differ cannot be compared."""
-    return None if isinstance(known, optuna.distributions.CategoricalDistribution) else other
 
 
 def _in_view(seen: list[_Seen]) -> list[_Seen]:

@@ -1,4 +1,4 @@
-"""Optuna's samplers by name.
+"""Optuna's samplers, and our own, by name.
 
 To add one: a line in SAMPLERS, with the options that its constructor takes.
 """
