@@ -104,6 +104,10 @@ def test_threshold_on_a_loss_needs_an_upper_bound() -> None:
         ("threshold", {}, "pruner threshold needs the option lower"),
         ("threshold", {"lower": 0.9, "upper": 0.1}, "pruner threshold: lower should be smaller"),
         ("patient", {"wrapped": "patient"}, "unknown pruner to wrap 'patient'"),
+        ("patient", {"wrapped": "promotion"}, "unknown pruner to wrap 'promotion'"),
+        ("promotion", {"min_resource": 28}, "min_resource must be at most the 27 steps"),
+        ("promotion", {"reduction_factor": 1}, "reduction_factor must be >= 2, got 1"),
+        ("promotion", {"max_resource": 9}, "no option 'max_resource'"),
         ("patient", {"wrapped": "mean"}, "unknown pruner to wrap 'mean'; there are: median"),
         ("patient", {"percentile": 5}, "pruner patient has no option 'percentile'"),
         ("patient", {"wrapped": "threshold"}, "threshold needs the option lower"),
@@ -119,7 +123,8 @@ def test_mistakes(name: str, options: dict[str, Scalar], message: str) -> None:
 def test_single_step_studies_can_be_pruned(name: str) -> None:
     """But by those that need a second step, or do nothing."""
     pruner = make_pruner(Choice(name=name, options=NEEDED.get(name, {})), 1, "maximize")
-    assert pruned_at(pruner, steps=1) == (None if name in ("patient", "none") else 1)
+    idle = name in ("patient", "none", "promotion")
+    assert pruned_at(pruner, steps=1) == (None if idle else 1)
 
 
 def test_only_patient_and_threshold_read_raw_values() -> None:

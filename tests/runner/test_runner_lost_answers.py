@@ -8,13 +8,15 @@ import pytest
 from lost_answers import LostAnswers
 from toy_study import Bench
 
-from tuner.runner.policy import completed, put_back
+from tuner.runner.policy import after_checkpoint, completed, put_back
+from tuner.runner.search import open_writer
 from tuner.runner.trial_writer import TrialWriter
-from tuner.storage import Store, attempt_rows, leases, open_store, slots
+from tuner.storage import Store, attempt_rows, leases, open_store, paused_slots, slots
 from tuner.storage.studies import StudyRow, create_study, list_studies, load_study
 from tuner.storage.trials import enqueue
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Distribution, Ended, Report, Suggest
+from tuner.study.spec import Choice
 
 ASKED = Suggest("y", Distribution("float", 0.0, 1.0))
 
@@ -37,6 +39,26 @@ def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
     writer.record_resumption(second, 1)
     writer.record_report(second, Report(2, 2, True, {"val_accuracy": 0.5}))
     writer.end(second, completed(Ended("complete", 0.5, 2, 2, 7)))
+    writer.close()
+
+
+def pause_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
+    """A loop's whole work on one place: paused at two rungs, then pruned."""
+    total = slots.add_slots(store, study, 1)
+    lease = leases.open_lease(store, study)
+    writer = open_writer(store, study, lease)
+    first = writer.begin(0, total, frozenset())
+    assert first is not None
+    writer.record_report(first, Report(1, 1, True, {"val_accuracy": 0.25}))
+    writer.end(first, after_checkpoint(TrialEnd.AT_RUNG, None))
+    second = writer.begin(0, total, frozenset(), promoted=first.trial_id)
+    assert second is not None
+    assert second.trial_id == first.trial_id
+    writer.record_resumption(second, 1)
+    writer.record_report(second, Report(2, 2, True, {"val_accuracy": 0.5}))
+    writer.end(second, after_checkpoint(TrialEnd.AT_RUNG, None))
+    for slot in paused_slots.claim_last(store, lease):
+        writer.end_paused(slot, TrialEnd.PRUNED)
     writer.close()
 
 
@@ -84,6 +106,25 @@ def test_a_trial_is_written_once_whichever_answer_is_lost(
             run_a_trial(bench, study, loops_store)
         assert answers.commits >= lost
         assert written(bench) == expected, f"commit {lost} of {commits}"
+
+
+def test_a_trial_is_paused_and_ended_once_whichever_answer_is_lost(
+    bench: Bench, loops_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.storage.connections._FIRST_PAUSE_S", 0.0)
+    spec = bench.create(name="calm", pruner=Choice(name="promotion")).spec
+    calm = LostAnswers(0)
+    with calm.of(loops_store):
+        pause_a_trial(bench, load_study(bench.store), loops_store)
+    expected = written(bench)
+    assert expected[0][:2] == ("PRUNED", 0.5)
+    assert expected[1] == [(1, 0, "at_rung", None), (2, 0, "pruned", 0.5)]
+    assert calm.commits > 8
+    for lost in range(1, calm.commits + 1):
+        study = create_study(bench.store, f"lost-{lost}", spec)
+        with LostAnswers(lost).of(loops_store):
+            pause_a_trial(bench, study, loops_store)
+        assert written(bench) == expected, f"commit {lost} of {calm.commits}"
 
 
 def test_studies_and_queued_trials_are_made_once(

@@ -12,6 +12,7 @@ STORED = {
     "complete", "early_stopped", "target", "pruned", "diverged", "out_of_memory", "time_limit",
     "user_error", "error", "worker_lost", "lost", "shared_loss", "interrupted", "timeout", "errors",
     "deleted", "imported", "imported_pruned", "stopped", "paused", "yielded",
+    "at_rung",
 }  # fmt: skip
 
 
@@ -26,6 +27,7 @@ def test_what_each_fate_means() -> None:
         Fate.INFEASIBLE: ("PRUNED", True),
         Fate.FAILED: ("FAIL", False),
         Fate.PUT_BACK: ("WAITING", False),
+        Fate.PAUSED: ("WAITING", False),
     }
 
 
@@ -39,7 +41,8 @@ def test_what_each_end_means() -> None:
     assert {end for end in TrialEnd if end.fate is Fate.FAILED} == {"user_error", "error"}
     goes_on = {end for end in TrialEnd if end.fate is Fate.PUT_BACK}
     lost = {"worker_lost", "lost", "shared_loss"}
-    assert {end for end in TrialEnd if end.is_put_back_on_purpose} == goes_on - lost
+    assert {end for end in TrialEnd if end.fate is Fate.PAUSED} == {"at_rung"}
+    assert {end for end in TrialEnd if end.is_put_back_on_purpose} == goes_on - lost | {"at_rung"}
     usual = {end for end in TrialEnd if end.is_usual}
     assert usual == with_score | {"pruned", "imported_pruned", "stopped"}
 
@@ -67,6 +70,7 @@ def test_messages_take_the_word_for_an_end_and_keep_it_between_processes() -> No
         ("complete", "early_stopped", "early_stopped"),
         ("waiting", None, "waiting"),
         ("waiting", "interrupted", "waiting (interrupted)"),
+        ("waiting", "at_rung", "paused"),
         ("running", "worker_lost", "running (worker_lost)"),
         ("fail", None, "fail"),
     ],

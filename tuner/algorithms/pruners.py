@@ -4,7 +4,7 @@ is for trials whose longest is not known.
 To add one: an entry in PRUNERS, with the options that its constructor takes.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from tuner.algorithms.options import (
     unknown,
     without_experimental_warnings,
 )
+from tuner.algorithms.promotion import PromotionRule, promotion_rungs
 from tuner.errors import SpecError
 from tuner.study.messages import Direction
 from tuner.study.spec import Choice
@@ -58,7 +59,8 @@ class PrunerKind:
     `build`: Optuna's class. `options`: what the user may set; `more_options`: what else, given
     the options that were set. `settings`: our own choices, which the user's override. `complete`:
     makes the arguments of `build` of both, given the study's largest step and its direction; raises
-    SpecError for settings that do not fit.
+    SpecError for settings that do not fit. `pauses`: a trial that it prunes is only paused, and it
+    chooses later which of them goes on (`PromotionPruner`).
 
     `reads_raw`: judges a trial by its latest value, where the others judge its best so far: with
     the best alone nothing ever falls below a threshold again, and no patience runs out.
@@ -75,6 +77,7 @@ class PrunerKind:
     reads_raw: bool = False
     compares_reports: bool = False
     keeps_rungs: bool = False
+    pauses: bool = False
     rungs: Callable[[Settings, int, int], list[int]] = _each_epoch
 
 
@@ -123,6 +126,38 @@ class _BracketView:
         return getattr(self._study, name)
 
 
+class PromotionPruner(BasePruner):
+    """Pauses trials at rungs, and chooses which go on: see `promotion.PromotionRule`. It knows what
+    the trials have reported, no more, so each loop of a study decides the same."""
+
+    def __init__(
+        self, min_resource: int, reduction_factor: int, max_resource: int, direction: Direction
+    ) -> None:
+        rungs = promotion_rungs(min_resource, reduction_factor, max_resource)
+        self._rule = PromotionRule(rungs, reduction_factor, maximize=direction == "maximize")
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is to be paused after its last report."""
+        step = trial.last_step
+        if step not in self._rule.rungs:
+            return False
+        self._observe(study)
+        self._rule.observe(trial.number, trial.intermediate_values)
+        return self._rule.pauses(trial.number, step)
+
+    def choose(
+        self, study: optuna.Study, paused: Collection[int], *, is_closing: bool
+    ) -> int | None:
+        """The number of the trial, of these paused ones, that goes on now; None for none.
+        `is_closing`: the study begins no new trial."""
+        self._observe(study)
+        return self._rule.choose(paused, is_closing=is_closing)
+
+    def _observe(self, study: optuna.Study) -> None:
+        for trial in study.get_trials(deepcopy=False):
+            self._rule.observe(trial._number, trial.intermediate_values)
+
+
 def _halving_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
     rungs, step = [], int(settings["min_resource"])
     while step <= max_step:
@@ -150,6 +185,17 @@ def _check_resource(name: str, settings: Settings, max_step: int | None) -> Sett
     return settings
 
 
+def _promotion_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
+    return promotion_rungs(settings["min_resource"], settings["reduction_factor"], max_step)
+
+
+def _complete_promotion(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
+    if max_step is None:
+        raise SpecError("pruner promotion needs to know how many epochs a trial trains at most")
+    checked = _check_resource("promotion", settings, max_step)
+    return {**checked, "max_resource": max_step, "direction": direction}
+
+
 def _complete_threshold(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     needed = "lower" if direction == "maximize" else "upper"
     if needed not in settings:
@@ -162,7 +208,7 @@ def _complete_threshold(settings: Settings, max_step: int | None, direction: Dir
 
 def _options_of_wrapped(given: Mapping[str, Scalar]) -> Mapping[str, Option]:
     wrapped = given.get("wrapped", PRUNERS["patient"].settings["wrapped"])
-    others = [name for name in PRUNERS if name != "patient"]
+    others = [name for name, kind in PRUNERS.items() if name != "patient" and not kind.pauses]
     if wrapped not in others:
         raise unknown("pruner to wrap", str(wrapped), others)
     return PRUNERS[str(wrapped)].options
@@ -200,6 +246,15 @@ PRUNERS: dict[str, PrunerKind] = {
         complete=_complete_asha,
         keeps_rungs=True,
         rungs=_halving_rungs,
+    ),
+    "promotion": PrunerKind(
+        PromotionPruner,
+        {"min_resource": POSITIVE, "reduction_factor": _FACTOR},
+        {"min_resource": 1, "reduction_factor": 3},
+        complete=_complete_promotion,
+        compares_reports=True,
+        pauses=True,
+        rungs=_promotion_rungs,
     ),
     "median": PrunerKind(MedianPruner, _COMPARING, compares_reports=True),
     "percentile": PrunerKind(
@@ -246,6 +301,17 @@ def make_pruner(choice: Choice, max_step: int | None, direction: Direction) -> B
 def check_pruner(choice: Choice, max_step: int | None, direction: Direction) -> None:
     """Raises SpecError for an unknown name or option, or a value that does not fit."""
     make_pruner(choice, max_step, direction)
+
+
+def check_can_pause(choice: Choice, function: str) -> None:
+    """Raises SpecError for a pruner that pauses trials: this function trains by itself, and tuner
+    has no checkpoints of it."""
+    kind = PRUNERS.get(choice.name)
+    if kind is not None and kind.pauses:
+        raise SpecError(
+            f"pruner {choice.name} pauses trials and goes on with them later, which tuner cannot "
+            f"do with {function}, since it trains by itself: take asha or hyperband"
+        )
 
 
 def rungs(choice: Choice, max_step: int, reports_an_epoch: int) -> list[int]:

@@ -167,14 +167,17 @@ class InView:
     def __init__(self, direction: StudyDirection) -> None:
         self._sign = -1 if direction == StudyDirection.MAXIMIZE else 1
         self._finished: set[int] = set()
+        self._scored: set[int] = set()
         self._best: list[tuple[float, int]] = []
 
     def choose(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
         """Those of a study's trials that TPE sees, in their order. None where it sees them all: at
         most LARGE have finished, or too few are complete."""
-        finished = self._finished
-        new = [t for t in trials if t._number not in finished and t.state in _FINISHED]
-        finished.update(trial._number for trial in new)
+        finished, scored = self._finished, self._scored
+        finished.update(t._number for t in trials if t.state in _FINISHED)
+        # A paused trial, which counts as PRUNED, may be complete later.
+        new = [t for t in trials if t._number not in scored and t.state == TrialState.COMPLETE]
+        scored.update(trial._number for trial in new)
         self._best = heapq.nsmallest(BEST_SEEN, self._best + self._scores(new))
         if len(finished) <= LARGE or len(self._best) < BEST_SEEN:
             return None
@@ -187,7 +190,7 @@ class InView:
         return [
             (self._sign * trial.value, trial.number)
             for trial in trials
-            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if trial.value is not None
             if not any(violated > 0 for violated in trial.constraints.values())
         ]
 

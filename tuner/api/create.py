@@ -124,7 +124,7 @@ def create_study(
             nsgaii.
         sampler_options: options of the sampler by name.
         pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
-            patient or none.
+            patient or none; promotion pauses them, and goes on with the best ones.
         pruner_options: options of the pruner by name.
         epochs: the number of epochs a trial trains at most.
         patience: a trial stops after this many epochs without a better score.

@@ -221,6 +221,8 @@ class CellProgress:
             )
         if pruned := status.ended.get(TrialEnd.PRUNED, 0):
             parts.append(f"{pruned} pruned")
+        if status.paused:
+            parts.append(f"{status.paused} paused")
         parts.append(format_duration(status.elapsed_s))
         if not is_over and status.left_s is not None:
             parts.append(f"{format_duration(status.left_s)} left")

@@ -146,13 +146,14 @@ class Picture:
         found_by = "" if status.best is None else f" (trial {status.best_trial})"
         pruned = status.ended.get(TrialEnd.PRUNED, 0)
         other = sum(count for end, count in status.ended.items() if not end.is_usual)
+        paused = f", paused {status.paused}" if status.paused else ""
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         places = [Text(status.places_text)] if status.places else []
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
             Text(f"best {self._metric} {format_number(status.best)}{found_by}"),
-            Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
+            Text(f"pruned {pruned}{paused}" + (f", other ends {other}" if other else "")),
             Text(f"{elapsed} elapsed, {left} left"),
             *places,
         ]

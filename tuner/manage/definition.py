@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tuner.algorithms.pruners import check_pruner
+from tuner.algorithms.pruners import check_can_pause, check_pruner
 from tuner.algorithms.samplers import (
     check_knows_space,
     check_sampler,
@@ -62,6 +62,8 @@ def define_study(
     if wanted.held_out != "test":
         check_knows_space(sampler, space)
     if space.function_kind.trains:
+        if wanted.pruner is not None:
+            check_can_pause(wanted.pruner, space.network)
         return _define_own_training(space, wanted, settings, sampler)
     sources = sources or find_source(wanted.data.source, settings)
     metrics = _wanted_metrics(wanted, subject)

@@ -55,7 +55,7 @@ def watch_study(
 
 
 def _take(status: RunStatus, progress: WatchedStudy, study: StudyRow) -> None:
-    status.total, status.done = progress.total, progress.done
+    status.total, status.done, status.paused = progress.total, progress.done, progress.paused
     status.pace_s = progress.pace_s
     if progress.best is not None:
         status.best, status.best_trial = progress.best

@@ -62,6 +62,7 @@ def _line(overview: StudyOverview, loops: Sequence[LoopRow]) -> StudyLine:
         done=counts.get("done", 0),
         running_count=counts.get("claimed", 0) if own_loops else 0,
         loops=own_loops,
+        paused=counts.get("paused", 0),
     )
     facts = _facts(study.definition)
     if isinstance(facts, str):

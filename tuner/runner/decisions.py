@@ -2,6 +2,7 @@
 
 import logging
 
+from tuner.algorithms.pruners import PRUNERS
 from tuner.errors import ArtifactsUnavailable
 from tuner.runner import policy
 from tuner.runner.assignments import Assignments
@@ -34,6 +35,7 @@ class Decisions:
     ) -> None:
         self._writer, self._assignments, self._orders = writer, assignments, orders
         self._files, self._networks, self._status = files, networks, status
+        self._pauses = PRUNERS[writer.spec.pruner.name].pauses
         self.awaits_checkpoints = False
         self.failure: str | None = None
         self.failed_trial: int | None = None
@@ -69,20 +71,28 @@ class Decisions:
     def after_recorded(
         self, worker: int, running: RunningTrial, report: Report, is_pruned: bool
     ) -> Decision:
-        """What is done about a report that is in SQL. `is_pruned`: what the pruner says."""
+        """What is done about a report that is in SQL. `is_pruned`: what the pruner says, which may
+        mean that it pauses the trial."""
+        is_paused = is_pruned and self._pauses
         status = self._status.workers[worker]
         status.epoch, status.value = report.epoch, running.pruning.best
         decision = policy.after_report(
             report,
             running.so_far,
-            is_pruned=is_pruned,
+            is_pruned=is_pruned and not self._pauses,
             search_is_stopping=self.awaits_checkpoints or self._orders.paused,
             is_stopped=self._orders.stops_trial(running.slot.number),
             is_surplus=self._has_surplus(),
+            is_paused=is_paused,
         )
         if decision.reply == policy.STOP_WITH_CHECKPOINT:
-            running.leaves_as = TrialEnd.PAUSED if self._orders.paused else TrialEnd.YIELDED
+            running.leaves_as = self._why_it_leaves(is_paused)
         return decision
+
+    def _why_it_leaves(self, is_paused: bool) -> TrialEnd:
+        if is_paused:
+            return TrialEnd.AT_RUNG
+        return TrialEnd.PAUSED if self._orders.paused else TrialEnd.YIELDED
 
     def _has_surplus(self) -> bool:
         """Whether more trials run than may, without those that are about to leave. A function that

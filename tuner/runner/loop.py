@@ -18,6 +18,7 @@ from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.orders import Orders
 from tuner.runner.policy import Decision, Ending
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status
+from tuner.runner.promoting import Promotions
 from tuner.runner.requests import SearchRequests
 from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
@@ -103,6 +104,7 @@ class Loop:
         self._ends = TrialEnds(
             writer, given, stopping, files, networks, watcher, status, self._goal
         )
+        self._promotions = Promotions(writer, self._ends.paused_ended)
         self._put_back_slots: set[int] = set()
         self._renew_at = self._refresh_at = 0.0
 
@@ -145,6 +147,8 @@ class Loop:
         if not self._stopping.no_more and self._has_all_done():
             # The total may have changed since.
             self._orders.read(is_idle=not self._running, now=True)
+        if not self._stopping.no_more:
+            self._promotions.end_last(self._status.total)
         return self._stopping.no_more or self._has_all_done()
 
     def _has_all_done(self) -> bool:
@@ -174,6 +178,7 @@ class Loop:
                 running_slots,
                 may_be_alone=bool(in_idle_process),
                 place=self._workers.place(free[0]),
+                promoted=self._promotions.next_trial(self._status.total),
             )
             if running is None:
                 return False
@@ -254,8 +259,7 @@ class Loop:
         if running is None:
             return  # a worker that was lost while idle has been replaced already
         if isinstance(message, Checkpointed):
-            leaves_as = running.leaves_as or TrialEnd.INTERRUPTED
-            self._put_back(running, policy.after_checkpoint(leaves_as, self._stopping.reason))
+            self._put_back(running, self._after_checkpoint(running))
             del self._running[worker]
             self._status.workers[worker] = WorkerStatus()
             return
@@ -263,6 +267,10 @@ class Loop:
             self._carry_out(worker, self._decisions.decide(worker, running, message))
         except SlotLost:
             self._ends.let_go(worker)
+
+    def _after_checkpoint(self, running: RunningTrial) -> Ending:
+        leaves_as = running.leaves_as or TrialEnd.INTERRUPTED
+        return policy.after_checkpoint(leaves_as, self._stopping.reason, running.pruning.best)
 
     def _carry_out(self, worker: int, decision: Decision) -> None:
         if decision.reply is not None:
@@ -327,6 +335,7 @@ class Loop:
         if clock >= self._refresh_at:
             self._refresh_at = clock + _REFRESH_S
             self._refresh_status()
+            self._promotions.end_stopped()
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

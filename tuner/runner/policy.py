@@ -60,16 +60,18 @@ def after_report(
     search_is_stopping: bool,
     is_stopped: bool = False,
     is_surplus: bool = False,
+    is_paused: bool = False,
 ) -> Decision:
     """A report was recorded, and the pruner asked. `search_is_stopping`: or it is paused.
-    `is_stopped`: somebody ends this one trial. `is_surplus`: more trials run than may."""
+    `is_stopped`: somebody ends this one trial. `is_surplus`: more trials run than may. `is_paused`:
+    the pruner pauses this one."""
     if is_stopped and not _is_last(report, trial):
         return Decision(STOP, stopped(trial.best))
     if report.advisory:
         return Decision(STOP_WITH_CHECKPOINT if search_is_stopping else Reply(prune=is_pruned))
     if is_pruned:
         return Decision(STOP, pruned(trial.best))
-    if (search_is_stopping or is_surplus) and _can_resume_after(report, trial):
+    if (search_is_stopping or is_surplus or is_paused) and _can_resume_after(report, trial):
         return Decision(STOP_WITH_CHECKPOINT)
     return Decision(GO_ON)
 
@@ -153,9 +155,13 @@ def after_time_limit(trial: TrialSoFar, limit_s: float, *, shares_process: bool)
     return Ending(TrialEnd.TIME_LIMIT, Fate.INFEASIBLE, detail=detail, shown_value=trial.best)
 
 
-def after_checkpoint(leaves_as: TrialEnd, reason: StopReason | None) -> Ending:
+def after_checkpoint(
+    leaves_as: TrialEnd, reason: StopReason | None, best: float | None = None
+) -> Ending:
     """The trial has stopped behind a whole epoch. `leaves_as`: why it was asked to; `reason`: why
-    the search ends, if it does by now."""
+    the search ends, if it does by now; `best`: its running best."""
+    if leaves_as is TrialEnd.AT_RUNG:  # also where the search ends: it has not earned more
+        return Ending(leaves_as, leaves_as.fate, shown_value=best)
     return put_back(leaves_as if reason is None else reason.trial_end)
 
 

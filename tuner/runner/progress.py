@@ -35,7 +35,8 @@ class RunStatus:
     how they ended; `done_here`: those of them that took their slot. `note`: what a person
     should know of the study, such as what keeps it from going on; may be empty. `pace_s`: seconds
     from one trial's end to the next, where several loops or an earlier time count too. `places`:
-    where workers on other machines train, by their number."""
+    where workers on other machines train, by their number. `paused`: trials of the study that wait
+    at a rung."""
 
     total: int
     done: int = 0
@@ -48,6 +49,7 @@ class RunStatus:
     note: str = ""
     pace_s: float | None = None
     places: dict[int, str] = field(default_factory=dict)
+    paused: int = 0
 
     def show_workers(self, count: int) -> None:
         """Have a line for each of so many workers; no line is taken away."""
@@ -67,10 +69,12 @@ class RunStatus:
     @property
     def left_s(self) -> float | None:
         """Seconds to go at the pace so far; None before the first trial has ended."""
-        pace_s = self.pace_s
-        if pace_s is None and self.done_here:
-            pace_s = self.elapsed_s / self.done_here
-        return None if pace_s is None else pace_s * max(0, self.total - self.done)
+        # Most of the paused trials never go on: they count as if they had ended.
+        pace_s, ended = self.pace_s, self.done_here + self.paused
+        if pace_s is None and ended:
+            pace_s = self.elapsed_s / ended
+        left = self.total - self.done - self.paused
+        return None if pace_s is None else pace_s * max(0, left)
 
 
 def counted_on(workers: int, nodes: int) -> str:
@@ -122,7 +126,8 @@ def refresh_status(
 ) -> None:
     """Bring the status up to date with SQL: with what other loops and earlier commands did."""
     goal = spec.goal(stopping.limits.target)
-    status.done = slots.slot_counts(store, study, status.total).get("done", 0)
+    counts = slots.slot_counts(store, study, status.total)
+    status.done, status.paused = counts.get("done", 0), counts.get("paused", 0)
     best = slots.best_score(store, study, spec.direction) if spec.selects else None
     if best is not None and goal.better(best[0], status.best):
         status.best, status.best_trial = best
@@ -131,5 +136,9 @@ def refresh_status(
 
 
 def all_done(store: Store, study: StudyKey, total: int) -> bool:
-    """Whether all slots up to that number are done, so that no loop has anything left to do."""
-    return set(slots.slot_counts(store, study, total)) <= {"done"}
+    """Whether no loop has anything left to do with the slots up to that number: all are done, or
+    paused, in a study that still has others."""
+    states = set(slots.slot_counts(store, study, total))
+    if states <= {"done"}:
+        return True
+    return states <= {"done", "paused"} and slots.total_slots(store, study) > total

@@ -26,6 +26,8 @@ class TrialPruning:
         self._reported = reported
         self._goal = spec.goal()
         self._pruner = PRUNERS[spec.pruner.name]
+        # Its loop may have died before a trial was paused: it is asked again about the same report.
+        self._pauses = self._pruner.pauses
         self._best_inside: float | None = None
         self._best_whole: float | None = None
 
@@ -46,11 +48,12 @@ class TrialPruning:
         if not all(math.isfinite(v) for v in report.metrics.values()):
             return False  # the training ends as diverged by itself
         self.remember(value, report.whole)
-        if report.step <= self._reported:
-            return False
+        if report.step < self._reported or (report.step == self._reported and not self._pauses):
+            return False  # an earlier attempt reported it, and was not pruned
         told_value = value if self._pruner.reads_raw else self.best
         assert told_value is not None
-        self._trial.report(told_value, report.step)
+        if report.step > self._reported:
+            self._trial.report(told_value, report.step)
         if report.whole and self._epochs is not None and report.epoch >= self._epochs:
             return False
         return self._trial.should_prune()

@@ -436,7 +436,7 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
         )
     optuna_study = optuna.load_study(
         study_name=study.name,
-        storage=OrderedCache(store.optuna),
+        storage=OrderedCache(store.optuna, shows_paused=pruner.pauses),
         sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
         pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
     )

@@ -48,7 +48,7 @@ class TrialEnds:
             is_best = self._count_done(running, ending)
         elif ending.fate is Fate.FAILED:
             self._stopping.trial_failed()
-        if ending.fate is not Fate.PUT_BACK:
+        if ending.fate not in (Fate.PUT_BACK, Fate.PAUSED):
             self._files.forget(running.number)
             self._networks.trial_ended(has_saved=ending.model is not None)
         self.leave(worker, ending.end, ending.shown_value, is_best)
@@ -63,6 +63,16 @@ class TrialEnds:
         with logging_about(trial=running.number, worker=worker):
             logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
+
+    def paused_ended(self, number: int, end: TrialEnd, value: float) -> None:
+        """A paused trial goes on no more; no worker had it. `value`: its running best."""
+        self._files.forget(number)
+        status = self._status
+        status.done += 1
+        status.done_here += 1
+        status.ended[end] = status.ended.get(end, 0) + 1
+        logger.info("trial %d, which was paused, ended: %s, score %s", number, end, value)
+        self._watcher.trial_ended(status, number, end, value, is_best=False)
 
     def let_go(self, worker: int) -> None:
         """Another loop has the trial now: this one must write nothing of it."""

@@ -16,12 +16,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.algorithms.distributions import optuna_distribution
+from tuner.algorithms.pruners import PRUNERS
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
 from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
-from tuner.storage import attempt_rows, leases, slots, transaction_hooks
+from tuner.storage import attempt_rows, leases, paused_slots, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.frozen_trials import OrderedCache
 from tuner.storage.leases import Lease, LeaseKeeper
@@ -29,7 +30,7 @@ from tuner.storage.optuna_storage import is_missing, tell_trial
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.transaction_hooks import DeferredWrites
+from tuner.storage.transaction_hooks import DeferredWrites, SlotChange
 from tuner.storage.trial_beginning import begin_trial
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
 from tuner.study.messages import Ended, Noted, Reply, Report, Suggest, WorkerPlace
@@ -83,7 +84,8 @@ class TrialWriter:
         self._configurations = spec.space.configurations() if self._sampler.lists else []
         # Optuna's own cache of trials does not know which of them run here.
         if not isinstance(study._storage, OrderedCache):
-            study._storage = OrderedCache(store.optuna)
+            pauses = PRUNERS[spec.pruner.name].pauses
+            study._storage = OrderedCache(store.optuna, shows_paused=pauses)
         self._trials = study._storage
 
     def begin(
@@ -93,11 +95,13 @@ class TrialWriter:
         running_slots: frozenset[int] | None = None,
         may_be_alone: bool = True,
         place: WorkerPlace | None = None,
+        promoted: int | None = None,
     ) -> RunningTrial | None:
         """Claim a slot numbered at most `limit` and start its trial; None when there is none to
         start now. `running_slots`: the numbers of the slots whose trials this loop is running.
         `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
-        `place`: of the worker. Raises SlotLost."""
+        `place`: of the worker. `promoted`: the id of a paused trial that goes on before a new one
+        begins. Raises SlotLost."""
         begun = begin_trial(
             self.store,
             self.lease,
@@ -107,6 +111,7 @@ class TrialWriter:
             worker,
             self._fixed_params,
             place,
+            promoted,
         )
         if begun is None:
             return None
@@ -215,7 +220,9 @@ class TrialWriter:
         """End the attempt, and the trial where it does not go on. Raises SlotLost."""
         try:
             if ending.fate is Fate.PUT_BACK:
-                self._put_back(running, ending)
+                self._put_back(running, ending, slots.put_back)
+            elif ending.fate is Fate.PAUSED:
+                self._put_back(running, ending, slots.pause)
             else:
                 if ending.fate is Fate.FAILED and self._sampler.repeats_failed:
                     self._queue_again(running)
@@ -243,9 +250,9 @@ class TrialWriter:
                 hook=transaction_hooks.check_slot(self.lease, running.trial_id),
             )
 
-    def _put_back(self, running: RunningTrial, ending: Ending) -> None:
+    def _put_back(self, running: RunningTrial, ending: Ending, change: SlotChange) -> None:
         hook = transaction_hooks.end_attempt(
-            self.store, self.lease, running.slot, _attempt_end(running, ending), slots.put_back
+            self.store, self.lease, running.slot, _attempt_end(running, ending), change
         )
         with _owning(running.trial_id):
             self.store.optuna.set_trial_state(running.trial_id, TrialState.WAITING, hook=hook)
@@ -272,6 +279,20 @@ class TrialWriter:
                 (ended.values or ended.score) if is_complete and ended is not None else None,
                 hook=hook,
             )
+
+    def end_paused(self, slot: TrialSlot, end: TrialEnd) -> tuple[int, float]:
+        """End a trial that waits at a rung, whose slot this loop has claimed: its last report, the
+        running best, is its score. Returns the trial's number and score. Raises SlotLost."""
+        assert slot.trial_id is not None
+        with _owning(slot.trial_id):
+            trial = self.store.optuna.get_trial(slot.trial_id)
+            score = trial.intermediate_values[trial.last_step or 0]
+            hook = paused_slots.end_paused(self.store, self.lease, slot, end, score)
+            with self.store.optuna.one_transaction(slot.trial_id):
+                self.store.optuna.set_trial_user_attr(slot.trial_id, "end", str(end))
+                state = TrialState.PRUNED
+                self.store.optuna.set_trial_state(slot.trial_id, state, [score], hook=hook)
+        return int(trial.number), score
 
     def _describe(self, running: RunningTrial, ending: Ending) -> None:
         """What Optuna's dashboard shows of a trial's end."""
@@ -317,7 +338,9 @@ class TrialWriter:
         elif state == TrialState.RUNNING and self._is_lost_for_good(slot.trial_id):
             self._give_up(slot, slot.trial_id)
         else:
-            hook = transaction_hooks.release_slot(self.store, self.lease, slot, slots.put_back)
+            # Its loop died while it ended the paused trials.
+            change = slots.pause if paused_slots.is_at_rung(self.store, slot) else slots.put_back
+            hook = transaction_hooks.release_slot(self.store, self.lease, slot, change)
             self.store.optuna.set_trial_state(slot.trial_id, TrialState.WAITING, hook=hook)
 
     def _is_lost_for_good(self, trial_id: int) -> bool:
@@ -354,7 +377,8 @@ def _attempt_end(running: RunningTrial, ending: Ending) -> AttemptEnd:
     What raised has neither."""
     if ending.training is not None or ending.fate is Fate.FAILED:
         return AttemptEnd.of(ending.end, ending.training, ending.detail, ending.model)
-    score = None if ending.fate is Fate.PUT_BACK else running.pruning.best
+    goes_on = ending.fate in (Fate.PUT_BACK, Fate.PAUSED)
+    score = None if goes_on else running.pruning.best
     return AttemptEnd.unfinished(ending.end, score, running.last_report, ending.detail)
 
 

@@ -233,6 +233,12 @@ def close_attempt(connection: sa.Connection, slot: TrialSlot, end: AttemptEnd) -
     _update_attempt(connection, slot, end.values, is_end=True)
 
 
+def change_attempt(connection: sa.Connection, slot: TrialSlot, values: Mapping[str, Any]) -> None:
+    """Change what is recorded of an attempt that has ended, within a transaction that holds its
+    slot."""
+    _update_attempt(connection, slot, values)
+
+
 def _update_attempt(
     connection: sa.Connection, slot: TrialSlot, values: Mapping[str, Any], is_end: bool = False
 ) -> None:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tuner.storage import leases
 from tuner.storage.optuna_rows import state_of_trial
-from tuner.storage.schema import StudyKey, deliveries, optuna_trials, reports, studies
+from tuner.storage.schema import StudyKey, deliveries, optuna_trials, reports, slot_rows, studies
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 
@@ -53,6 +53,11 @@ def _correct(
         )
     )
     connection.execute(sa.delete(REPORTS).where(REPORTS.c.trial_id.in_(unfinished)))
+    connection.execute(  # also those that were paused at a rung
+        sa.update(slot_rows)
+        .where(slot_rows.c.study_id == study.study_id, slot_rows.c.state == "paused")
+        .values(state="open")
+    )
     return None
 
 

@@ -260,10 +260,14 @@ class OrderedCache(_CachedStorage):
     rare.
 
     A trial that this loop runs is kept here and never read again: nobody else may write it (see
-    `slots.hold`), so that its sampler and pruner ask the database only for other trials."""
+    `slots.hold`), so that its sampler and pruner ask the database only for other trials.
 
-    def __init__(self, backend: RDBStorage) -> None:
+    `shows_paused`: trials that wait and have reported are listed as PRUNED with their last report,
+    since samplers learn nothing from WAITING ones."""
+
+    def __init__(self, backend: RDBStorage, *, shows_paused: bool = False) -> None:
         super().__init__(backend)
+        self._shows_paused = shows_paused
         self._own: dict[int, FrozenTrial] = {}
 
     def begin_own(self, study_id: int, trial: FrozenTrial) -> None:
@@ -295,7 +299,9 @@ class OrderedCache(_CachedStorage):
     ) -> list[FrozenTrial]:
         self._read_trials_from_remote_storage(study_id)
         with self._lock:
-            cached = self._studies[study_id].trials.values()
+            cached: Iterable[FrozenTrial] = self._studies[study_id].trials.values()
+            if self._shows_paused:
+                cached = [_as_pruned(t) if _waits_with_reports(t) else t for t in cached]
             trials = [t for t in cached if states is None or t.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
@@ -324,3 +330,16 @@ class OrderedCache(_CachedStorage):
         super()._add_trials_to_cache(study_id, trials)
         if [last, *new] != sorted([last, *new]):
             self._studies[study_id].trials = dict(sorted(cached.items()))
+
+
+def _waits_with_reports(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.WAITING and bool(trial.intermediate_values)
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """The same trial as if it had been pruned after its last report; it shares its content."""
+    pruned = copy.copy(trial)
+    pruned.state = TrialState.PRUNED
+    pruned._values = [trial.intermediate_values[max(trial.intermediate_values)]]
+    pruned.datetime_complete = trial.datetime_start
+    return pruned

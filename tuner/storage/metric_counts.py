@@ -19,7 +19,8 @@ def count_studies(store: Store) -> dict[str, int]:
     """How many studies there are by state: paused, stopped, open (some trial is not done) or done
     (all are, or none was asked for)."""
     has_open = sa.exists().where(
-        slot_rows.c.study_id == studies.c.study_id, slot_rows.c.state.in_(SLOTS_TO_DO)
+        slot_rows.c.study_id == studies.c.study_id,
+        slot_rows.c.state.in_((*SLOTS_TO_DO, "paused")),
     )
     state = sa.case(
         (studies.c.state.is_not(None), studies.c.state), (has_open, OPEN), else_=DONE
@@ -48,7 +49,17 @@ def count_slots_to_do(store: Store) -> dict[str, int]:
         .where(slot_rows.c.study_id.in_(wanted), slot_rows.c.state.in_(SLOTS_TO_DO))
         .group_by(slot_rows.c.state)
     )
-    return _count_by(store, query)
+    counts = _count_by(store, query)
+    # Whether a paused trial goes on shows later, but the last of them must be ended.
+    of_study = slot_rows.c.study_id == studies.c.study_id
+    has_paused = sa.exists().where(of_study, slot_rows.c.state == "paused")
+    has_others = sa.exists().where(of_study, slot_rows.c.state.in_(SLOTS_TO_DO))
+    left: sa.Select[Any] = sa.select(sa.literal("open"), sa.func.count()).where(
+        studies.c.state.is_(None), has_optuna_study(), has_paused, ~has_others
+    )
+    for state, studies_left in _count_by(store, left).items():
+        counts[state] = counts.get(state, 0) + studies_left
+    return counts
 
 
 def count_undelivered(store: Store) -> int:

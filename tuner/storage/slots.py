@@ -5,6 +5,9 @@ trial, so several loops on one study run exactly N trials together. The claimed 
 attempt, gives the right to write the trial: a takeover moves it to another loop, and what the first
 loop still tries to write is refused in the same transaction (`hold`).
 
+A slot is open, claimed, or done; or it is paused: its trial waits at a rung until it has earned to
+go on. Then no loop holds it, and any may claim it.
+
 Functions of a store may be repeated after a COMMIT whose reply was lost. Functions of a connection
 are parts of a transaction.
 """
@@ -125,14 +128,16 @@ def claim(
     limit: int,
     own_slots: frozenset[int] | None = None,
     may_be_alone: bool = True,
+    promoted: int | None = None,
 ) -> TrialSlot | None:
     """Claim an open slot numbered at most `limit`, those with a trial to go on with first. A slot
-    without a trial gets the first trial that waits, if one does.
+    without a trial gets the first trial that waits, if one does. `promoted`: the id of a paused
+    trial that goes on before a new one begins, if it is still paused.
 
     `own_slots`: the numbers of the slots that the loop knows it holds. One that the database has
     beyond them was claimed by an attempt whose COMMIT reply was lost; it is returned again.
     `may_be_alone`: also slots whose trial has to run alone. Raises LeaseLost."""
-    return store.write(claim_in, lease, limit, own_slots, may_be_alone)
+    return store.write(claim_in, lease, limit, own_slots, may_be_alone, promoted)
 
 
 def claim_in(
@@ -141,11 +146,15 @@ def claim_in(
     limit: int,
     own_slots: frozenset[int] | None,
     may_be_alone: bool,
+    promoted: int | None = None,
 ) -> TrialSlot | None:
     """The same within a transaction."""
     check(connection, lease)
     claimed = None if own_slots is None else _claimed_before(connection, lease, own_slots)
     row = claimed or _open_slot(connection, lease, limit, may_be_alone)
+    if promoted is not None and claimed is None and (row is None or row.trial_id is None):
+        keys = _keys_of(lease) | {"a_trial": promoted}
+        row = connection.execute(_PAUSED_SLOT, keys).first() or row
     if row is None:
         return None
     trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
@@ -214,6 +223,11 @@ _CLAIMED = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(slot_rows.c.n
 _CLAIMED_BEFORE = _slots_of_study.where(
     _is_claimed, slot_rows.c.number.not_in(sa.bindparam("own", expanding=True))
 ).limit(1)
+
+_PAUSED_SLOT = _slots_of_study.where(
+    slot_rows.c.state == "paused",
+    slot_rows.c.trial_id == sa.bindparam("a_trial", type_=sa.Integer),
+).with_for_update(skip_locked=True)
 
 
 def _first_open(may_be_alone: bool) -> sa.CompoundSelect[Any]:
@@ -373,6 +387,11 @@ def put_back(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
     _release(connection, lease, slot, state="open")
 
 
+def pause(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
+    """Keep the slot for its trial, which waits at a rung. Raises SlotLost."""
+    _release(connection, lease, slot, state="paused")
+
+
 def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
     """Open the slot for another trial: the user's code failed in this one. Raises SlotLost."""
     _release(connection, lease, slot, state="open", trial_id=None, attempt=0, stop_asked=None)
@@ -520,3 +539,11 @@ def slot_counts(store: Store, study: StudyKey, limit: int | None = None) -> dict
         query = query.where(slot_rows.c.number <= limit)
     rows = store.read(lambda connection: connection.execute(query).all())
     return {row[0]: row[1] for row in rows}
+
+
+def has_state(store: Store, study: StudyKey, *states: str) -> bool:
+    """Whether a slot of the study is in one of these states."""
+    query = sa.select(slot_rows.c.number).where(
+        slot_rows.c.study_id == study.study_id, slot_rows.c.state.in_(states)
+    )
+    return store.read(lambda connection: connection.execute(query.limit(1)).first() is not None)

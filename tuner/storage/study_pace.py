@@ -12,7 +12,8 @@ from tuner.study.ends import TrialEnd
 
 # The latest trials that the pace is taken from.
 _RECENT = 200
-_FREES_SLOT = tuple(end.value for end in TrialEnd if not end.fate.takes_slot)
+# A paused trial counts as ended, since most of them never go on.
+_TAKES_SLOT = frozenset(end.value for end in TrialEnd if end.fate.takes_slot) | {TrialEnd.AT_RUNG}
 
 
 def read_pace(connection: sa.Connection, study: StudyKey, loops: Sequence[LoopRow]) -> float | None:
@@ -25,14 +26,17 @@ def read_pace(connection: sa.Connection, study: StudyKey, loops: Sequence[LoopRo
 
 def seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) -> float | None:
     """The same of the trials that ended after `since`, in seconds since 1970."""
+    columns = (attempts.c.trial_id, attempts.c.ended_at, attempts.c.end)
     query = (
-        sa.select(attempts.c.ended_at, attempts.c.end, now(connection.dialect.name).label("now"))
+        sa.select(*columns, now(connection.dialect.name).label("now"))
         .where(attempts.c.study_uuid == study.uuid)
         .order_by(attempts.c.trial_id.desc(), attempts.c.attempt.desc())
         .limit(_RECENT)
     )
     rows = connection.execute(query).all()
-    ends = sorted(row.ended_at for row in rows if _took_slot(row) and row.ended_at >= since)
+    # Each trial once: it has an end at each of its rungs.
+    first_ends = {row.trial_id: row.ended_at for row in rows if _took_slot(row)}
+    ends = sorted(ended_at for ended_at in first_ends.values() if ended_at >= since)
     if not ends:
         return None
     # With all of them in sight, the time before the first end counts too.
@@ -43,4 +47,4 @@ def seconds_a_trial(connection: sa.Connection, study: StudyKey, since: float) ->
 
 def _took_slot(row: Any) -> bool:
     is_time = isinstance(row.ended_at, int | float)
-    return is_time and isinstance(row.end, str) and row.end not in _FREES_SLOT
+    return is_time and row.end in _TAKES_SLOT

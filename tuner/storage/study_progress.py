@@ -34,9 +34,9 @@ class EndedTrial:
 @dataclass(frozen=True)
 class StudyProgress:
     """A study at one moment. `done`: trials that have taken one of its `total` slots;
-    `running_count`: those that run. `loops`: that work on it; `daemons`: all that might. `pace_s`:
-    seconds from one trial's end to the next, None where nobody works or no trial has ended
-    since."""
+    `running_count`: those that run; `paused`: those that wait at a rung. `loops`: that work on it;
+    `daemons`: all that might. `pace_s`: seconds from one trial's end to the next, None where nobody
+    works or no trial has ended since."""
 
     state: StudyState
     total: int
@@ -45,6 +45,7 @@ class StudyProgress:
     loops: Sequence[LoopRow] = ()
     daemons: Sequence[DaemonRow] = ()
     pace_s: float | None = None
+    paused: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -55,7 +56,8 @@ class StudyProgress:
         """Seconds until all trials are done at the present pace; None where that is not known."""
         if self.pace_s is None or self.state is not StudyState.RUNNING or self.is_done:
             return None
-        return self.pace_s * (self.total - self.done)
+        # Most of the paused trials never go on.
+        return self.pace_s * max(0, self.total - self.done - self.paused)
 
     @property
     def state_word(self) -> str:
@@ -74,7 +76,7 @@ def read_progress(connection: sa.Connection, study: StudyRow) -> StudyProgress:
     state = sa.select(studies.c.state).where(studies.c.uuid == study.uuid)
     if (row := connection.execute(state).first()) is None:
         raise StudyError(f"study {study.name!r} was deleted")
-    total, done, claimed = connection.execute(_count_slots(study)).one()
+    total, done, claimed, paused = connection.execute(_count_slots(study)).one()
     loops = read_loops(connection, study)
     return StudyProgress(
         state=StudyState.read(row.state),
@@ -84,6 +86,7 @@ def read_progress(connection: sa.Connection, study: StudyRow) -> StudyProgress:
         loops=loops,
         daemons=read_daemons(connection),
         pace_s=read_pace(connection, study, loops) if done < total else None,
+        paused=paused,
     )
 
 
@@ -130,9 +133,12 @@ class ProgressReader:
         return watched, ends
 
 
-def _count_slots(study: StudyRow) -> sa.Select[int, int, int]:
-    done, claimed = (sa.case((slot_rows.c.state == state, 1)) for state in ("done", "claimed"))
-    query = sa.select(sa.func.count(), sa.func.count(done), sa.func.count(claimed))
+def _count_slots(study: StudyRow) -> sa.Select[int, int, int, int]:
+    done, claimed, paused = (
+        sa.func.count(sa.case((slot_rows.c.state == state, 1)))
+        for state in ("done", "claimed", "paused")
+    )
+    query = sa.select(sa.func.count(), done, claimed, paused)
     return query.where(slot_rows.c.study_id == study.study_id)
 
 

@@ -62,7 +62,8 @@ def _select_work(connection: sa.Connection, count_up_to: int) -> "sa.Select[tupl
     own = slot_rows.c.study_id == studies.c.study_id
     first_open = (
         sa.select(slot_rows.c.number)
-        .where(own, slot_rows.c.state == "open")
+        # Some of the paused ones go on, and the last of them must be ended.
+        .where(own, slot_rows.c.state.in_(("open", "paused")))
         .limit(count_up_to)
         .correlate(studies)
         .subquery()
@@ -73,7 +74,7 @@ def _select_work(connection: sa.Connection, count_up_to: int) -> "sa.Select[tupl
     return (
         sa.select(*columns, open_slots.label("open_slots"))
         .where(studies.c.state.is_(None), has_optuna_study())
-        .where(sa.exists().where(own, slot_rows.c.state.in_(("open", "claimed"))))
+        .where(sa.exists().where(own, slot_rows.c.state != "done"))
         .where(sa.or_(studies.c.stop_until.is_(None), ~is_closed))
         .order_by(studies.c.created_at, studies.c.uuid)
     )

@@ -40,11 +40,14 @@ def begin_trial(
     worker: int,
     attributes_of: AttributesOf,
     place: WorkerPlace | None = None,
+    promoted: int | None = None,
 ) -> Begun | None:
     """Begin the trial of an open slot numbered at most `limit`; None where there is none to begin
     now. `place`: of the worker, None for this machine. The rest is as for `slots.claim`. Raises
     SlotLost and LeaseLost."""
-    return store.write(_begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place)
+    return store.write(
+        _begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place, promoted
+    )
 
 
 def _begin(
@@ -56,8 +59,9 @@ def _begin(
     worker: int,
     attributes_of: AttributesOf,
     place: WorkerPlace | None,
+    promoted: int | None,
 ) -> Begun | None:
-    slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone)
+    slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone, promoted)
     if slot is None:
         return None
     if slot.trial_id is None:

@@ -37,6 +37,7 @@ from tuner.storage.schema import attempts, optuna_trials, reports
 from tuner.storage.slots import LOSSES, total_slots_in
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
+from tuner.study.ends import TrialEnd
 from tuner.system.names import command, in_command
 
 # The keys of `table_row` except the params.
@@ -386,6 +387,8 @@ def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     for state, ended, trials in connection.execute(query):
         is_unfinished = not ended or state in ("WAITING", "RUNNING")
         name = shortened(state).lower() if is_unfinished else shortened(ended)
+        if state == "WAITING" and ended == TrialEnd.AT_RUNG:
+            name = "paused"
         name = name if len(counts) < _MOST_ENDS or name in counts else "others"
         counts[name] = counts.get(name, 0) + trials
     return counts

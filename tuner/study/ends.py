@@ -21,11 +21,13 @@ class Fate(StrEnum):
     """The user's own code raised: no fault of the configuration. Its slot is free again."""
     PUT_BACK = "put back"
     """Its next attempt goes on with the same number and params."""
+    PAUSED = "paused"
+    """It waits at a rung, and keeps its slot: its next attempt begins when it has earned it."""
 
     @property
     def takes_slot(self) -> bool:
         """Whether the trial's slot is used up."""
-        return self not in (Fate.FAILED, Fate.PUT_BACK)
+        return self not in (Fate.FAILED, Fate.PUT_BACK, Fate.PAUSED)
 
     @property
     def optuna_state(self) -> Literal["COMPLETE", "PRUNED", "FAIL", "WAITING"]:
@@ -39,6 +41,7 @@ _OPTUNA_STATES: dict[Fate, Literal["COMPLETE", "PRUNED", "FAIL", "WAITING"]] = {
     Fate.INFEASIBLE: "PRUNED",
     Fate.FAILED: "FAIL",
     Fate.PUT_BACK: "WAITING",
+    Fate.PAUSED: "WAITING",
 }
 
 
@@ -77,6 +80,8 @@ class TrialEnd(StrEnum):
     """The study was about to be deleted."""
     PAUSED = "paused"
     """The study was paused."""
+    AT_RUNG = "at_rung"
+    """The pruner paused it at a rung. Where it never goes on, it is pruned when the study ends."""
     YIELDED = "yielded"
     """A trial of another study got its worker."""
     TAKEN_OVER = "taken_over"
@@ -110,7 +115,8 @@ class TrialEnd(StrEnum):
     @property
     def is_put_back_on_purpose(self) -> bool:
         """Whether the trial goes on later, and nothing went wrong."""
-        return self.fate is Fate.PUT_BACK and not (self.counts_as_loss or self.next_is_alone)
+        goes_on = self.fate in (Fate.PUT_BACK, Fate.PAUSED)
+        return goes_on and not (self.counts_as_loss or self.next_is_alone)
 
     @property
     def next_is_alone(self) -> bool:
@@ -126,6 +132,7 @@ _FATES = {
     TrialEnd.PRUNED: Fate.PRUNED,
     TrialEnd.STOPPED: Fate.PRUNED,
     TrialEnd.IMPORTED_PRUNED: Fate.PRUNED,
+    TrialEnd.AT_RUNG: Fate.PAUSED,
     TrialEnd.DIVERGED: Fate.INFEASIBLE,
     TrialEnd.OUT_OF_MEMORY: Fate.INFEASIBLE,
     TrialEnd.TIME_LIMIT: Fate.INFEASIBLE,
@@ -137,6 +144,8 @@ _FATES = {
 def outcome(state: str, end: str | None) -> str:
     """How a trial ended, or its state before that: `worker_lost` says more than `pruned`. `state`:
     such as running; `end`: of its last attempt."""
+    if state == "waiting" and end == TrialEnd.AT_RUNG:
+        return "paused"
     if state in ("waiting", "running"):
         return f"{state} ({end})" if end else state
     return end or state

@@ -316,8 +316,8 @@ class StudySpec(BaseModel):
     @property
     def first_epoch_reports(self) -> int:
         """Reports within the first epoch: one per 10 000 rows, from 1 to 5. Only one where nothing
-        can be pruned."""
-        if self.pruner.name == "none" or self.function_kind.trains:
+        can be pruned, or trials are paused, which is done between epochs."""
+        if self.pruner.name in ("none", "promotion") or self.function_kind.trains:
             return 1
         return min(max(self.train_rows // ROWS_PER_REPORT, 1), MOST_REPORTS)
 

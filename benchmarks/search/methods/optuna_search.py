@@ -57,6 +57,10 @@ class OptunaSearch:
         # Not asked after the last epoch: that trial is complete.
         if epoch == self._setting.max_epochs or not running.should_prune():
             return Answer.GO_ON
+        return self.pruned(trial)
+
+    def pruned(self, trial: int) -> Answer:
+        """What becomes of a trial that the pruner says to prune."""
         self.end(trial, TrialState.PRUNED)
         return Answer.STOP
 

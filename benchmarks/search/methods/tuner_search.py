@@ -165,7 +165,12 @@ def _module_texts(module: ModuleType, seen: set[str]) -> Iterator[str]:
 
 def build(form: str, setting: Setting) -> TunerSearch:
     sampler, pruner, patience = parse_form(form)
+    search = TunerSearch
+    if pruner.name in PRUNERS and PRUNERS[pruner.name].pauses:
+        from benchmarks.search.methods.paused_search import PausedSearch  # which is a TunerSearch
+
+        search = PausedSearch
     try:
-        return TunerSearch(setting, sampler, pruner, patience)
+        return search(setting, sampler, pruner, patience)
     except TunerError as error:
         raise ValueError(f"tuner:{form}: {error}") from error
