@@ -1,4 +1,4 @@
-"""Optuna's samplers by name.
+"""Optuna's samplers, and our own, by name.
 
 To add one: a line in SAMPLERS, with the options that its constructor takes.
 """
@@ -25,6 +25,7 @@ from optuna.samplers import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.algorithms.curve_sampler import CurveSampler
 from tuner.algorithms.options import (
     COUNT,
     FLAG,
@@ -211,6 +212,17 @@ SAMPLERS: dict[str, SamplerKind] = {
         # constant_liar: loops side by side do not propose the same point.
         {"multivariate": True, "group": True, "constant_liar": True},
         bounded=True,
+    ),
+    "curves": SamplerKind(
+        CurveSampler,
+        {
+            "n_startup_trials": COUNT,
+            "n_candidates": POSITIVE,
+            "random_share": Option(float, low=0, high=1),
+            "spacing": Option(float, low=0),
+        },
+        bounded=True,
+        several=False,
     ),
     "random": SamplerKind(RandomSampler, bounded=True),
     # The loop queues the points of `Space.grid`: the random sampler only fills the place.

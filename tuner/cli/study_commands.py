@@ -81,7 +81,8 @@ def create(
     sampler: Annotated[
         str,
         typer.Option(
-            help="How to choose parameters: tpe, random, grid, listed, qmc, cmaes, gp or nsgaii.",
+            help="How to choose parameters: tpe, curves, random, grid, listed, qmc, cmaes, gp or "
+            "nsgaii.",
             metavar="NAME",
         ),
     ] = "tpe",
