@@ -27,6 +27,11 @@ class Family:
 
 
 _HERE = "benchmarks.search.methods"
+_RIVALS = "benchmarks.search.rivals"
+# Their versions are pinned there; the project's own environment lacks the packages.
+_RIVALS_CODE = tuple(
+    f"benchmarks/search/rivals/{name}" for name in ("library_spaces.py", "requirements.in")
+)
 _IN_HERE = "benchmarks/search/methods"
 FAMILIES: dict[str, Family] = {
     "random": Family(f"{_HERE}.random_search"),
@@ -47,6 +52,9 @@ FAMILIES: dict[str, Family] = {
         code=("benchmarks/search/methods/optuna_search.py",),
         packages=("optuna",),
     ),
+    "syne-tune": Family(f"{_RIVALS}.syne_tune_search", code=_RIVALS_CODE),
+    "neps": Family(f"{_RIVALS}.neps_search", code=_RIVALS_CODE),
+    "keras-tuner": Family(f"{_RIVALS}.keras_tuner_search", code=_RIVALS_CODE),
 }
 
 
