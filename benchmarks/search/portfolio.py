@@ -75,7 +75,7 @@ def write_portfolios(tables: Sequence[CurveTable], path: Path, size: int = SIZE)
         made[kind] = [_rounded(params) for params in greedy_portfolio(members, size)]
         lines.append(f"{kind}: {len(made[kind])} configurations from {', '.join(data)}")
     about = "Greedy portfolios over benchmarks/search/tables, made by `python -m benchmarks.search "
-    about += f"portfolio`. {'; '.join(lines)}."
+    about += f"portfolio`. {'; '.join(lines)}. Other kinds: baselines of the shipped spaces."
     kept = {kind: each for kind, each in content.items() if kind not in (_ABOUT, *made)}
     path.write_text(json.dumps({_ABOUT: about, **kept, **made}, indent=1) + "\n")
     return lines
