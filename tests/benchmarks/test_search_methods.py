@@ -26,6 +26,7 @@ METHODS = (
     "tuner:tpe+hyperband",
     "tuner:random+median+patience",
     "prior:wrong/random+hyperband",
+    "tuner:tpe+promotion",
 )
 
 
@@ -77,6 +78,14 @@ def test_pruners_end_most_trials_early(name):
     course, calls = course_of(name)
     stops = [call for call in calls if isinstance(call, tuple) and call[-1] is Answer.STOP]
     assert len(stops) > course.trials / 2 > course.complete > 0
+
+
+def test_promotion_pauses_trials_and_goes_on_with_some():
+    course, calls = course_of("tuner:random+promotion")
+    pauses = [call for call in calls if isinstance(call, tuple) and call[-1] is Answer.PAUSE]
+    goes_on = [call for call in calls if isinstance(call, PausedTrial)]
+    assert len(pauses) > course.trials / 2 > len(goes_on) > 0
+    assert course.complete > 0
 
 
 class TestTopK:
