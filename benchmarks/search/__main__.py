@@ -10,6 +10,7 @@ import typer
 from benchmarks.search.contract import Setting
 from benchmarks.search.lookup import LOOKUPS
 from benchmarks.search.methods import family_of, make_method
+from benchmarks.search.portfolio import SHIPPED, SIZE, left_out_table, write_portfolios
 from benchmarks.search.results import Results
 from benchmarks.search.running import Plan, execute, missing_runs, planned_runs, reference_tables
 from benchmarks.search.tables import CurveTable, TableError, load_tables
@@ -131,6 +132,34 @@ def report_command(
     print("\n".join([*notes, *map(str, paths)]))
 
 
+@app.command("lookups")
+def lookups_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+) -> None:
+    """Print how well each lookup knows configurations that its table does not hold."""
+    from benchmarks.search.lookup_errors import errors_table
+
+    print(errors_table(list(_load(tables, only).values()), ["nearest", "forest"]))
+
+
+@app.command("portfolio")
+def portfolio_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+    size: Annotated[int, typer.Option(min=1, help="The most configurations of a kind.")] = SIZE,
+    into: Annotated[Path, typer.Option(help="The file of portfolios to write.")] = SHIPPED,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write nothing: print what leaving tables out shows.")
+    ] = False,
+) -> None:
+    """Make the portfolios that tuner ships, from the tables of each kind."""
+    loaded = [table for table in _load(tables, only).values() if table.kind]
+    if not loaded:
+        _fail("no table has a kind, such as mlp, whose portfolio could be made")
+    print(left_out_table(loaded) if compare else "\n".join(write_portfolios(loaded, into, size)))
+
+
 def _check_names(methods: list[str], lookup: str) -> None:
     if lookup not in LOOKUPS:
         _fail(f"--lookup must be one of {', '.join(LOOKUPS)}; got {lookup}")
@@ -150,7 +179,9 @@ def _check_forms(methods: list[str], table: CurveTable) -> None:
         except ValueError as error:
             _fail(f"--methods: {error}")
         except ImportError as error:
-            _fail(f"--methods {method} needs a package that is not installed: {error}", code=1)
+            where = ".rivals." in family_of(method).module
+            hint = "; `make rivals` makes an environment that has it" if where else ""
+            _fail(f"--methods {method} needs a package that is not here: {error}{hint}", code=1)
 
 
 def _load(paths: list[Path], only: list[str]) -> dict[str, CurveTable]:
