@@ -16,7 +16,8 @@ class Lookup(Protocol):
     """Equal configurations have equal curves. `table`: the configurations with whose scores a
     search's are compared; its curves are those that `curve` gives for them."""
 
-    table: CurveTable
+    @property
+    def table(self) -> CurveTable: ...
 
     def curve(self, params: Params) -> NDArray[np.float64]:
         """The values after each epoch, shape (max_epochs,), to be minimised; NaN from the epoch on

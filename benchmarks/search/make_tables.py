@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tuner.errors import TunerError
+from tuner.errors import StudyError, TunerError
 
 TABLES = Path(__file__).with_name("tables")
 EPOCHS = 27
@@ -237,6 +237,13 @@ def _data(source: TableSource, folder: Path, settings: Any) -> str:
     return str(path)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search.make_tables",
@@ -244,8 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("names", nargs="*", choices=[*SOURCES], help="the tables; all unless named")
     parser.add_argument("--folder", type=Path, default=Path("tables-work"), help="of the studies")
-    parser.add_argument("--trials", type=int, help="configurations a table; 500, or 200 for cnn")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    parser.add_argument(
+        "--trials", type=_positive, help="configurations a table; 500, or 200 for cnn"
+    )
+    parser.add_argument("--workers", type=_positive, default=1, help="worker processes")
     parser.add_argument("--into", type=Path, default=TABLES, help="the folder of the tables")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -253,6 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         source = SOURCES[name]
         trials = chosen.trials or source.trials
         table = make_table(source, chosen.folder.absolute() / name, trials, chosen.workers)
+        if table.empty:
+            raise StudyError(f"{name}: no trial has ended; run the command again")
         path = chosen.into / f"{name}.parquet"
         write_table(table, path)
         print(f"{path}: {len(table)} curves, {path.stat().st_size // 1000} kB")
@@ -261,5 +272,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except TunerError as error:
+    except (TunerError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -75,7 +75,7 @@ def write_portfolios(tables: Sequence[CurveTable], path: Path, size: int = SIZE)
         made[kind] = [_rounded(params) for params in greedy_portfolio(members, size)]
         lines.append(f"{kind}: {len(made[kind])} configurations from {', '.join(data)}")
     about = "Greedy portfolios over benchmarks/search/tables, made by `python -m benchmarks.search "
-    about += f"portfolio`. {'; '.join(lines)}."
+    about += f"portfolio`. {'; '.join(lines)}. Other kinds: baselines of the shipped spaces."
     kept = {kind: each for kind, each in content.items() if kind not in (_ABOUT, *made)}
     path.write_text(json.dumps({_ABOUT: about, **kept, **made}, indent=1) + "\n")
     return lines
@@ -125,28 +125,28 @@ def _regrets(candidates: Sequence[Params], table: CurveTable) -> NDArray[np.floa
     """A configuration of the table has its measured curve, another one that of a lookup.
     Regrets are those among the table's configurations."""
     projected = [project(params, table.space, table.default) for params in candidates]
-    asked = set(map(_key, projected))
-    there = {
-        key: table.scores[row]
-        for row, params in enumerate(table.configurations)
-        if (key := _key(params)) in asked
-    }
-    unknown = [params for params in projected if _key(params) not in there]
+    known = _known_scores.setdefault((table.name, table.fingerprint), {})
+    missing = {key: params for params in projected if (key := _key(params)) not in known}
+    for row, params in enumerate(table.configurations if missing else ()):
+        if (key := _key(params)) in missing:
+            known[key] = float(table.scores[row])
+    unknown = {key: params for key, params in missing.items() if key not in known}
     if unknown:
-        curves = _lookup(table).curves(unknown)
+        curves = _lookup(table).curves(list(unknown.values()))
         scores = np.where(np.isnan(curves), np.inf, curves).min(axis=1)
-        there |= dict(zip(map(_key, unknown), scores, strict=True))
-    scores = np.array([there[_key(params)] for params in projected])
+        known |= dict(zip(unknown, scores.tolist(), strict=True))
+    scores = np.array([known[_key(params)] for params in projected])
     best, median = table.ordered_scores[0], np.median(table.scores)
     return np.clip((scores - best) / max(median - best, 1e-12), 0.0, 1.0)
 
 
+# By a table's name and fingerprint: each table is left out in turn, and trees take long to grow.
+_known_scores: dict[tuple[str, str], dict[object, float]] = {}
 _lookups: dict[tuple[str, str], Lookup] = {}
 
 
 def _lookup(table: CurveTable) -> Lookup:
-    """Kept, since trees take a second to grow. On a grid as dense as HPOBench's the nearest point
-    is near enough."""
+    """On a grid as dense as HPOBench's the nearest point is near enough."""
     key = table.name, table.fingerprint
     if key not in _lookups:
         is_dense = len(table.configurations) > 10 * MOST_CANDIDATES

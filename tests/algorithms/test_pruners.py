@@ -126,7 +126,7 @@ def test_only_promotion_asks_for_checkpoints(name: str) -> None:
     if name != "promotion":
         check_can_pause(choice, "own.py:train")
         return
-    with pytest.raises(SpecError, match="do with own.py:train, since it trains by itself: take"):
+    with pytest.raises(SpecError, match=r"do with own\.py:train, since it trains by itself: take"):
         check_can_pause(choice, "own.py:train")
 
 

@@ -25,6 +25,7 @@ METHODS = (
     "optuna:tpe+median",
     "tuner:tpe+hyperband",
     "tuner:random+median+patience",
+    "prior:wrong/random+hyperband",
     "tuner:tpe+promotion",
 )
 
@@ -190,3 +191,11 @@ def test_the_version_is_of_the_code_that_a_method_uses(monkeypatch):
     assert code_version("tuner:tpe") == versions["tuner:tpe"]
     monkeypatch.setattr("benchmarks.search.methods.version", lambda package: "5.9")
     assert code_version("tuner:tpe") != versions["tuner:tpe"]
+
+
+def test_a_prior_is_taken_from_the_table() -> None:
+    first = make_method("prior:first-good/random", setting()).ask()
+    assert isinstance(first, NewTrial)
+    assert first.params == TABLE.priors["good"]
+    with pytest.raises(ValueError, match="no prior perfect of table"):
+        make_method("prior:perfect/random", setting())

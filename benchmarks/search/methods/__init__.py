@@ -52,6 +52,15 @@ FAMILIES: dict[str, Family] = {
         code=("benchmarks/search/methods/optuna_search.py",),
         packages=("optuna",),
     ),
+    "prior": Family(
+        f"{_HERE}.prior_search",
+        code=(
+            "benchmarks/search/methods/optuna_search.py",
+            "benchmarks/search/methods/tuner_search.py",
+            "tuner/algorithms/priors.py",
+        ),
+        packages=("optuna",),
+    ),
     "syne-tune": Family(f"{_RIVALS}.syne_tune_search", code=_RIVALS_CODE),
     "neps": Family(f"{_RIVALS}.neps_search", code=_RIVALS_CODE),
     "keras-tuner": Family(f"{_RIVALS}.keras_tuner_search", code=_RIVALS_CODE),
