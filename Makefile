@@ -10,7 +10,16 @@ export UV_PYTHON_DOWNLOADS := never
 export NO_MKDOCS_2_WARNING := 1
 unexport VIRTUAL_ENV
 
-.PHONY: install demo test soak check docs format bench lock clean
+RIVALS := benchmarks/search/rivals
+RIVALS_BIN := $(RIVALS)/.venv/bin
+TORCH := torch==2.13.0
+# `asha-cqr` takes minutes a run: name it to run it.
+RIVAL_METHODS ?= syne-tune:asha syne-tune:bohb syne-tune:cqr keras-tuner:hyperband \
+	neps:priorband+default neps:priorband+good neps:priorband+wrong
+SEEDS ?= 5
+SEARCH = $(TABLES:%=--tables %) --seeds $(SEEDS)
+
+.PHONY: install demo test soak check docs format bench bench-search rivals lock lock-rivals clean
 
 install: $(READY)
 
@@ -71,11 +80,36 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks
 
-# No index address and no host goes into the lock file.
+# Search methods on tables of learning curves, for hours: make bench-search TABLES=taskset.npz SEEDS=5
+bench-search: install rivals
+	$(BIN)/python -m benchmarks.search run $(SEARCH)
+	@# One thread: their small models gain nothing from more.
+	env OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(RIVALS_BIN)/python -m benchmarks.search run \
+		$(SEARCH) $(RIVAL_METHODS:%=-m %)
+	$(BIN)/python -m benchmarks.search report $(SEARCH)
+
+# Other libraries' search methods, for the bench alone. PyTorch comes by pip, which finds a build for
+# the CPU where this machine has one; elsewhere it is a large download.
+rivals: $(RIVALS)/.venv/.ready
+
+$(RIVALS)/.venv/.ready: $(RIVALS)/requirements.txt | $(BIN)/uv
+	test -x $(RIVALS_BIN)/python || $(BIN)/uv venv -q --python $(BIN)/python $(RIVALS)/.venv
+	$(PYTHON) -m pip --python $(RIVALS_BIN)/python install -q --disable-pip-version-check $(TORCH) \
+		|| $(BIN)/uv pip install --python $(RIVALS_BIN)/python -q $(TORCH)
+	$(BIN)/uv pip install --python $(RIVALS_BIN)/python -q --compile-bytecode --no-deps \
+		--require-hashes -r $(RIVALS)/requirements.txt
+	@touch $@
+
+# No index address and no host goes into the lock files.
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile --python $(BIN)/python --universal --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --all-extras --group dev -q pyproject.toml \
 		-o requirements.lock
 
+lock-rivals: $(BIN)/uv
+	$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock-rivals" --overrides $(RIVALS)/overrides.txt --no-emit-package torch \
+		--no-emit-package torchvision -q $(RIVALS)/requirements.in -o $(RIVALS)/requirements.txt
+
 clean:
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(RIVALS)/.venv build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

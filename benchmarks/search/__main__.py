@@ -10,6 +10,7 @@ import typer
 from benchmarks.search.contract import Setting
 from benchmarks.search.lookup import LOOKUPS
 from benchmarks.search.methods import family_of, make_method
+from benchmarks.search.portfolio import SHIPPED, SIZE, left_out_table, write_portfolios
 from benchmarks.search.results import Results
 from benchmarks.search.running import Plan, execute, missing_runs, planned_runs, reference_tables
 from benchmarks.search.tables import CurveTable, TableError, load_tables
@@ -20,6 +21,8 @@ app = typer.Typer(
 
 BASELINE = "optuna:tpe+hyperband"
 OURS = "tuner:tpe+hyperband"
+# The one with the smallest held-out error: docs/search-methods.md.
+LOOKUP = "forest"
 CHEAP = (
     "random",
     "top-k",
@@ -68,7 +71,7 @@ def run_command(
     seeds: Seeds = 5,
     workers: Workers = 2,
     budget: Budget = 25,
-    lookup: LookupName = "nearest",
+    lookup: LookupName = LOOKUP,
     results: ResultsFolder = DEFAULT_RESULTS,
     processes: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
 ) -> None:
@@ -109,7 +112,7 @@ def report_command(
     seeds: Annotated[int, typer.Option(min=1, help="The most seeds.")] = 30,
     workers: Workers = 2,
     budget: Budget = 25,
-    lookup: LookupName = "nearest",
+    lookup: LookupName = LOOKUP,
     results: ResultsFolder = DEFAULT_RESULTS,
     out: Annotated[
         Path, typer.Option(help="The folder of search-methods.md and its plots.")
@@ -131,6 +134,40 @@ def report_command(
     print("\n".join([*notes, *map(str, paths)]))
 
 
+@app.command("lookups")
+def lookups_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+) -> None:
+    """Print how well each lookup knows configurations that its table does not hold."""
+    from benchmarks.search.lookup_errors import errors_table
+
+    print(errors_table(list(_load(tables, only).values()), ["nearest", "forest"]))
+
+
+@app.command("portfolio")
+def portfolio_command(
+    tables: Tables = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+    size: Annotated[int, typer.Option(min=1, help="The most configurations of a kind.")] = SIZE,
+    into: Annotated[Path, typer.Option(help="The file of portfolios to write.")] = SHIPPED,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write nothing: print what leaving tables out shows.")
+    ] = False,
+) -> None:
+    """Make the portfolios that tuner ships, from the tables of each kind."""
+    loaded = [table for table in _load(tables, only).values() if table.kind]
+    if not loaded:
+        _fail("no table has a kind, such as mlp, whose portfolio could be made")
+    try:
+        made = (
+            left_out_table(loaded) if compare else "\n".join(write_portfolios(loaded, into, size))
+        )
+    except OSError as error:
+        _fail(f"{into}: cannot be written: {error.strerror}", code=1)
+    print(made)
+
+
 def _check_names(methods: list[str], lookup: str) -> None:
     if lookup not in LOOKUPS:
         _fail(f"--lookup must be one of {', '.join(LOOKUPS)}; got {lookup}")
@@ -150,7 +187,9 @@ def _check_forms(methods: list[str], table: CurveTable) -> None:
         except ValueError as error:
             _fail(f"--methods: {error}")
         except ImportError as error:
-            _fail(f"--methods {method} needs a package that is not installed: {error}", code=1)
+            where = ".rivals." in family_of(method).module
+            hint = "; `make rivals` makes an environment that has it" if where else ""
+            _fail(f"--methods {method} needs a package that is not here: {error}{hint}", code=1)
 
 
 def _load(paths: list[Path], only: list[str]) -> dict[str, CurveTable]:

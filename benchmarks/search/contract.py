@@ -8,9 +8,12 @@ minimised, and raw: a method that wants the best so far keeps it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.search.spaces import Params, TableSpace
+
+if TYPE_CHECKING:
+    from benchmarks.search.tables import CurveTable
 
 
 class Answer(StrEnum):
@@ -42,7 +45,8 @@ class Setting:
     """What a method is built from. `max_epochs`: those of a whole trial. `table`: the name of the
     table, for methods that have learnt from other tables. `priors`: configurations by name, for
     methods that take one: `default` (what a person would try), `good` (among the table's best
-    10 %), `wrong` (among its worst 25 %). Others must not read the last two fields."""
+    10 %), `wrong` (among its worst 25 %). `others`: the tables of the same kind on other data, for
+    methods that learn from those. Other methods must not read the last three fields."""
 
     space: TableSpace
     max_epochs: int
@@ -50,6 +54,7 @@ class Setting:
     workers: int
     table: str = ""
     priors: Mapping[str, Params] = field(default_factory=dict)
+    others: "tuple[CurveTable, ...]" = ()
 
 
 class Method(Protocol):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.spaces import Params, TableSpace
+from benchmarks.search.spaces import Params, Scalar, TableSpace
 from benchmarks.search.tables import CurveTable
 
 
@@ -15,14 +16,21 @@ class Lookup(Protocol):
     """Equal configurations have equal curves. `table`: the configurations with whose scores a
     search's are compared; its curves are those that `curve` gives for them."""
 
-    table: CurveTable
+    @property
+    def table(self) -> CurveTable: ...
 
     def curve(self, params: Params) -> NDArray[np.float64]:
         """The values after each epoch, shape (max_epochs,), to be minimised; NaN from the epoch on
         in which the trial diverges."""
 
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        """Of several at once, shape (configurations, max_epochs)."""
+
     def seconds(self, params: Params) -> float:
         """How long an epoch takes; 1 where the table does not say."""
+
+    def for_run(self) -> "Lookup":
+        """The lookup for another run: itself, unless it keeps something of a run."""
 
 
 class NearestNeighbour:
@@ -36,14 +44,50 @@ class NearestNeighbour:
     def curve(self, params: Params) -> NDArray[np.float64]:
         return self.table.curves[self.index(params)]
 
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        return np.array([self.curve(params) for params in configurations])
+
     def seconds(self, params: Params) -> float:
         seconds = self.table.seconds
         return 1.0 if seconds is None else float(seconds[self.index(params)])
 
+    def for_run(self) -> Lookup:
+        return self
+
     def index(self, params: Params) -> int:
         """The row of the nearest configuration."""
-        distances = ((self._points - indicators(self.table.space, params)) ** 2).sum(axis=1)
-        return int(distances.argmin())
+        return int(self.distances(params).argmin())
+
+    def distances(self, params: Params) -> NDArray[np.float64]:
+        """Squared, to each configuration of the table, shape (n,)."""
+        return ((self._points - indicators(self.table.space, params)) ** 2).sum(axis=1)
+
+
+class UnusedNeighbour(NearestNeighbour):
+    """The nearest configuration that no other trial of the run has had; once all are used, all are
+    free again. So no two trials tie, as they do not in trainings.
+
+    By the nearest alone, half of the trials that TPE begins on TaskSet repeat a row (8 parameters,
+    1000 rows: a cell is wide), tie with it on each rung, and are not pruned."""
+
+    def __init__(self, table: CurveTable) -> None:
+        super().__init__(table)
+        self._rows: dict[tuple[tuple[str, Scalar], ...], int] = {}
+        self._used = np.zeros(len(table.configurations), dtype=bool)
+
+    def for_run(self) -> "UnusedNeighbour":
+        return UnusedNeighbour(self.table)
+
+    def index(self, params: Params) -> int:
+        """Equal configurations have the same row."""
+        key = tuple(sorted(params.items()))
+        if key not in self._rows:
+            if self._used.all():
+                self._used[:] = False
+            distances = np.where(self._used, np.inf, self.distances(params))
+            self._rows[key] = int(distances.argmin())
+            self._used[self._rows[key]] = True
+        return self._rows[key]
 
 
 # Two indicator columns differ where two choices do: together they count as the whole range, 1.
@@ -70,6 +114,7 @@ TREES = 60
 REFERENCE_CONFIGURATIONS = 2000
 _COMPONENTS = 8
 _LEAST_RANK = 0.01
+_AT_ONCE = 200
 
 
 class Forest:
@@ -92,23 +137,41 @@ class Forest:
         self._log_ranks, self._diverged = self._ranked(table.curves)
         self._seconds = np.ones(len(table.curves)) if table.seconds is None else table.seconds
         points = np.array([indicators(table.space, c) for c in table.configurations], np.float32)
-        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on())
+        forest = ExtraTreesRegressor(TREES, random_state=0).fit(points, self._grown_on().squeeze())
         self._trees = [grown.tree_ for grown in forest.estimators_]
         # For each tree the leaf of each configuration of the table, shape (trees, n).
         self._leaves = np.array([tree.apply(points) for tree in self._trees])
-        self.table = self._reference(table)
+        self._measured = table
+
+    @cached_property
+    def table(self) -> CurveTable:
+        """Random configurations, which a search's are compared with."""
+        random = np.random.default_rng(0)
+        drawn = [self._space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS)]
+        return replace(
+            self._measured, configurations=tuple(drawn), curves=self.curves(drawn), seconds=None
+        )
 
     def curve(self, params: Params) -> NDArray[np.float64]:
-        return self._curves(self._weights([params]))[0]
+        return self.curves([params])[0]
 
-    def seconds(self, params: Params) -> float:
-        return float((self._weights([params]) @ self._seconds)[0])
+    def for_run(self) -> Lookup:
+        return self
 
-    def _curves(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        # Weights of all at once would fill the memory, where a table is large.
+        starts = range(0, len(configurations), _AT_ONCE)
+        return np.concatenate([self._curves(configurations[i : i + _AT_ONCE]) for i in starts])
+
+    def _curves(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
+        weights = self._weights(configurations)
         ranks = np.exp(weights @ self._log_ranks) - _LEAST_RANK
         places = np.clip(ranks, 0.0, 1.0) * (len(self._values) - 1)
         curves = np.interp(places, np.arange(len(self._values)), self._values)
         return np.where(weights @ self._diverged > 0.5, np.nan, curves)
+
+    def seconds(self, params: Params) -> float:
+        return float((self._weights([params]) @ self._seconds)[0])
 
     def _weights(self, configurations: Sequence[Params]) -> NDArray[np.float64]:
         """How much each of the table's n configurations counts, shape (configurations, n), each
@@ -132,17 +195,12 @@ class Forest:
         """What the trees split by, shape (n, components): the curves without most of their noise,
         since trees keep each output in each node."""
         centred = self._log_ranks - self._log_ranks.mean(axis=0)
-        left, scales, _ = np.linalg.svd(centred, full_matrices=False)
-        return np.asarray((left * scales)[:, :_COMPONENTS])
-
-    def _reference(self, table: CurveTable) -> CurveTable:
-        random = np.random.default_rng(0)
-        drawn = tuple(table.space.sample(random) for _ in range(REFERENCE_CONFIGURATIONS))
-        curves = self._curves(self._weights(drawn))
-        return replace(table, configurations=drawn, curves=curves, seconds=None)
+        _, directions = np.linalg.eigh(centred.T @ centred)  # the largest variance last
+        return np.asarray(centred @ directions[:, -_COMPONENTS:])
 
 
 LOOKUPS: dict[str, Callable[[CurveTable], Lookup]] = {
     "nearest": NearestNeighbour,
+    "unused": UnusedNeighbour,
     "forest": Forest,
 }

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tuner.errors import TunerError
+from tuner.errors import StudyError, TunerError
 
 TABLES = Path(__file__).with_name("tables")
 EPOCHS = 27
@@ -90,19 +90,22 @@ def make_table(source: TableSource, folder: Path, trials: int, workers: int = 1)
     return study_table(store, study, source)
 
 
-def study_table(store: Any, study: Any, source: TableSource) -> pd.DataFrame:
-    """A row for each trained trial of a study: its parameters by name (missing where they did not
-    apply), `epoch_01` … with the raw validation values of the objective, `log_loss_01` … with those
-    of the log loss, both float32 and NaN from the epoch on in which the trial diverged, and
-    `seconds` of training. `attrs` is the file's metadata: see `write_table`."""
+def study_table(store: Any, study: Any, source: TableSource, epochs: int = EPOCHS) -> pd.DataFrame:
+    """A row for each trial of a study that has trained all its epochs or diverged: its parameters
+    by name (missing where they did not apply), `epoch_01` … with the raw validation values of the
+    objective, `log_loss_01` … with those of each recorded metric, all float32 and NaN from the
+    epoch on in which the trial diverged, and `seconds` of training. `attrs` is the file's metadata:
+    see `write_table`."""
     from tuner.storage.trials import stream_trials, trial_curve
+    from tuner.study.ends import TrialEnd
 
     varying = study.spec.space.varying()
-    columns = {"epoch": study.spec.metric, FURTHER: f"val_{FURTHER}"}
+    columns = {"epoch": study.spec.metric}
+    columns |= {metric.removeprefix("val_"): metric for metric in study.spec.record}
     rows: list[dict[str, Any]] = []
     for trial in stream_trials(store, study):
         curve = {report.epoch: report.metrics for report in trial_curve(store, study, trial)}
-        if trial.state not in ("COMPLETE", "PRUNED") or not curve:
+        if trial.end not in (TrialEnd.COMPLETE, TrialEnd.DIVERGED):
             continue
         params = trial.params
         row: dict[str, Any] = {
@@ -110,7 +113,7 @@ def study_table(store: Any, study: Any, source: TableSource) -> pd.DataFrame:
             for name in varying
         }
         for prefix, metric in columns.items():
-            values = _finite_part([curve.get(e, {}).get(metric) for e in range(1, EPOCHS + 1)])
+            values = _finite_part([curve.get(e, {}).get(metric) for e in range(1, epochs + 1)])
             row |= {f"{prefix}_{e:02d}": value for e, value in enumerate(values, 1)}
         rows.append(row | {"seconds": trial.seconds})
     table = pd.DataFrame(rows)
@@ -138,10 +141,12 @@ def _finite_part(values: Sequence[float | None]) -> list[float]:
 
 def _metadata(study: Any, source: TableSource, rows: int) -> dict[str, Any]:
     from tuner.search_space.loading import load_file
+    from tuner.study.metrics import direction_of
 
     space = study.spec.space
     given = load_file(source.space).space.baselines[source.default]
     default = {name: value for name, value in given.items() if name in space.varying()}
+    further = {metric.removeprefix("val_"): direction_of(metric) for metric in study.spec.record}
     packages = ("tuner", "tensorflow", "keras", "scikit-learn", "numpy")
     return {
         "name": source.name,
@@ -150,8 +155,7 @@ def _metadata(study: Any, source: TableSource, rows: int) -> dict[str, Any]:
         "default": default,
         "metric": study.spec.metric,
         "direction": study.spec.direction,
-        "further_metrics": {FURTHER: "minimize"},
-        "epochs": EPOCHS,
+        "further_metrics": further,
         "data": source.data,
         "data_rows": source.rows,
         "validation": source.validation,
@@ -233,6 +237,13 @@ def _data(source: TableSource, folder: Path, settings: Any) -> str:
     return str(path)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search.make_tables",
@@ -240,8 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("names", nargs="*", choices=[*SOURCES], help="the tables; all unless named")
     parser.add_argument("--folder", type=Path, default=Path("tables-work"), help="of the studies")
-    parser.add_argument("--trials", type=int, help="configurations a table; 500, or 200 for cnn")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    parser.add_argument(
+        "--trials", type=_positive, help="configurations a table; 500, or 200 for cnn"
+    )
+    parser.add_argument("--workers", type=_positive, default=1, help="worker processes")
     parser.add_argument("--into", type=Path, default=TABLES, help="the folder of the tables")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -249,6 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         source = SOURCES[name]
         trials = chosen.trials or source.trials
         table = make_table(source, chosen.folder.absolute() / name, trials, chosen.workers)
+        if table.empty:
+            raise StudyError(f"{name}: no trial has ended; run the command again")
         path = chosen.into / f"{name}.parquet"
         write_table(table, path)
         print(f"{path}: {len(table)} curves, {path.stat().st_size // 1000} kB")
@@ -257,5 +272,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except TunerError as error:
+    except (TunerError, OSError) as error:
         sys.exit(f"error: {error}")

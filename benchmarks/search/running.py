@@ -13,7 +13,7 @@ from benchmarks.search.lookup import LOOKUPS, Lookup
 from benchmarks.search.methods import code_version, make_method
 from benchmarks.search.results import Results, Run
 from benchmarks.search.simulator import Simulator
-from benchmarks.search.tables import CurveTable, load_tables
+from benchmarks.search.tables import CurveTable, load_tables, others_of
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,13 @@ def _execute_one(plan: Plan, run: Run) -> Outcome:
     table, lookup = _prepared(plan.paths, plan.lookup, run.table)
     budget = plan.budget * table.max_epochs
     seed = method_seed(run.table, run.seed)
-    setting = Setting(table.space, table.max_epochs, seed, run.workers, run.table, table.priors)
+    others = tuple(others_of(table, _tables(plan.paths).values()))
+    setting = Setting(
+        table.space, table.max_epochs, seed, run.workers, run.table, table.priors, others
+    )
     try:
         method = make_method(run.method, setting)
-        course = Simulator(method, lookup, run.workers, budget).run()
+        course = Simulator(method, lookup.for_run(), run.workers, budget).run()
     except Exception as error:  # whatever a method raises, the others go on
         return Outcome(run, f"{type(error).__name__}: {error}")
     Results(plan.results).save(run, budget, course)

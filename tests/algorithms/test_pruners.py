@@ -12,6 +12,7 @@ from tuner.algorithms.pruners import (
     PRUNERS,
     KnownBrackets,
     PrunerKind,
+    check_can_pause,
     check_pruner,
     make_pruner,
     rungs,
@@ -117,6 +118,16 @@ def test_threshold_on_a_loss_needs_an_upper_bound() -> None:
 def test_mistakes(name: str, options: dict[str, Scalar], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_pruner(Choice(name=name, options=options), 27, "maximize")
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_only_promotion_asks_for_checkpoints(name: str) -> None:
+    choice = Choice(name=name)
+    if name != "promotion":
+        check_can_pause(choice, "own.py:train")
+        return
+    with pytest.raises(SpecError, match=r"do with own\.py:train, since it trains by itself: take"):
+        check_can_pause(choice, "own.py:train")
 
 
 @pytest.mark.parametrize("name", PRUNERS)

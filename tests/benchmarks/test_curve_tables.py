@@ -9,7 +9,7 @@ from curve_tables import MIXED_SPACE, mixed_table, write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.search.lookup import NearestNeighbour
+from benchmarks.search.lookup import NearestNeighbour, UnusedNeighbour
 from benchmarks.search.spaces import TableParameter, TableSpace, applies
 from benchmarks.search.tables import CurveTable, TableError, load_own, load_tables, load_taskset
 
@@ -144,3 +144,24 @@ def test_the_nearest_has_the_same_choice_where_another_is_as_near():
     wanted = {"optimizer": "adam", "rate": 0.5, "depth": 4}
     assert lookup.curve(wanted).tolist() == [2.0]
     assert lookup.curve({**wanted, "optimizer": "sgd", "momentum": 0.0}).tolist() == [1.0]
+
+
+def test_no_two_trials_of_a_run_have_one_row_until_all_are_used():
+    table = mixed_table(size=20)
+    lookup = UnusedNeighbour(table)
+    wanted = table.configurations[3]
+    near = [{**wanted, "rate": wanted["rate"] * (1 + number / 1e6)} for number in range(20)]
+    rows = [lookup.index(params) for params in near]
+    assert rows[0] == 3 and sorted(rows) == list(range(20))
+    assert [lookup.index(params) for params in near] == rows  # equal ones have equal curves
+    assert lookup.index({**wanted, "rate": wanted["rate"] * 1.01}) == 3
+    assert lookup.for_run().index(near[7]) == 3
+
+
+def test_the_next_row_is_the_nearest_of_the_others():
+    table = mixed_table()
+    lookup, plain = UnusedNeighbour(table), NearestNeighbour(table)
+    wanted = table.configurations[5]
+    order = np.argsort(plain.distances(wanted), kind="stable")
+    near = [wanted, {**wanted, "rate": wanted["rate"] * (1 + 1e-12)}]
+    assert [lookup.index(params) for params in near] == order[:2].tolist()

@@ -21,6 +21,7 @@ def bench(tmp_path, monkeypatch):
     def run(command, *words, methods=METHODS):
         chosen = [word for method in methods for word in ("-m", method)]
         kept = ["--tables", str(tmp_path / "tables"), "--results", str(tmp_path / "results")]
+        kept += ["--lookup", "nearest"]  # it is made fastest
         return CliRunner().invoke(app, [command, *kept, *chosen, *words])
 
     (tmp_path / "tables").mkdir(exist_ok=True)
@@ -82,6 +83,7 @@ def test_a_failing_method_stops_no_other(bench, monkeypatch):
     [
         (("run", "-m", "bohb"), 2, "unknown method 'bohb'"),
         (("run", "-m", "tuner:tpe+none+none"), 2, "is not tuner:SAMPLER+PRUNER"),
+        (("run", "-m", "syne-tune:asha"), 1, "`make rivals` makes an environment that has it"),
         (("run", "--lookup", "spline"), 2, "--lookup must be one of nearest"),
         (("run", "--only", "third"), 2, "no table fits; there are: first, second"),
         (("run", "--tables", "gone.npz"), 2, "gone.npz: not TaskSet's tables"),

@@ -25,6 +25,8 @@ METHODS = (
     "optuna:tpe+median",
     "tuner:tpe+hyperband",
     "tuner:random+median+patience",
+    "prior:wrong/random+hyperband",
+    "tuner:tpe+promotion",
 )
 
 
@@ -76,6 +78,14 @@ def test_pruners_end_most_trials_early(name):
     course, calls = course_of(name)
     stops = [call for call in calls if isinstance(call, tuple) and call[-1] is Answer.STOP]
     assert len(stops) > course.trials / 2 > course.complete > 0
+
+
+def test_promotion_pauses_trials_and_goes_on_with_some():
+    course, calls = course_of("tuner:random+promotion")
+    pauses = [call for call in calls if isinstance(call, tuple) and call[-1] is Answer.PAUSE]
+    goes_on = [call for call in calls if isinstance(call, PausedTrial)]
+    assert len(pauses) > course.trials / 2 > len(goes_on) > 0
+    assert course.complete > 0
 
 
 class TestTopK:
@@ -181,3 +191,11 @@ def test_the_version_is_of_the_code_that_a_method_uses(monkeypatch):
     assert code_version("tuner:tpe") == versions["tuner:tpe"]
     monkeypatch.setattr("benchmarks.search.methods.version", lambda package: "5.9")
     assert code_version("tuner:tpe") != versions["tuner:tpe"]
+
+
+def test_a_prior_is_taken_from_the_table() -> None:
+    first = make_method("prior:first-good/random", setting()).ask()
+    assert isinstance(first, NewTrial)
+    assert first.params == TABLE.priors["good"]
+    with pytest.raises(ValueError, match="no prior perfect of table"):
+        make_method("prior:perfect/random", setting())

@@ -23,7 +23,13 @@ from tuner.storage.studies import create_study
 
 # How each command is called here: as it ends well, or as well as it can without training.
 CALLS: dict[str, list[list[str]]] = {
-    "study create": [["--data", "iris"], ["s", "--data", "digits"], ["--data", "nowhere.csv:x"]],
+    "study create": [
+        ["--data", "iris"],
+        ["s", "--data", "digits"],
+        ["--data", "nowhere.csv:x"],
+        ["--data", "iris", "--portfolio", "--prior"],
+        ["--data", "iris", "--learn-from", "unknown"],
+    ],
     "study list": [[], ["--json"]],
     "study show": [[], ["unknown"]],
     "study best": [[], ["--save", "x.keras"]],
@@ -38,7 +44,12 @@ CALLS: dict[str, list[list[str]]] = {
     "study watch": [["unknown"]],
     "study plot": [["history"], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
-    "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
+    "optimize": [
+        [],
+        ["unknown", "--trials", "1"],
+        ["--trials", "1", "--workers", "0"],
+        ["--trials", "1", "--until-sure", "0"],
+    ],
     "worker": [["--processes", "0"]],
     "worker list": [[], ["--json"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],

@@ -90,6 +90,10 @@ def test_set_changes_what_it_is_told(tuner, store: Store, study: StudyRow) -> No
         {"x": {"type": "categorical", "choices": [0.1, 0.2]}}, sampler=Choice(name="grid")
     )
     create_study(store, "grid", grid)
+    create_study(store, "few", grid.model_copy(update={"sampler": Choice(name="random")}))
+    done = tuner("study", "set", "few", "--trials", "9", "--until-sure", "auto")
+    few = "study few: 2 trials in all, since the space has no more configurations, until sure 5%\n"
+    assert done.out == few
     done = tuner("study", "set", "grid", "--trials", "9")
     assert done.out == "study grid: 2 trials in all, since the grid has no more points\n"
 
@@ -104,6 +108,7 @@ def test_set_changes_what_it_is_told(tuner, store: Store, study: StudyRow) -> No
         (["--target", "nan"], "--target must be a finite number, got nan"),
         (["--patience-trials", "2.5"], "--patience-trials must be a whole number"),
         (["--trial-timeout", "soon"], "--trial-timeout"),
+        (["--until-sure", "-1"], "--until-sure must be auto, a share such as 5%, or a number"),
     ],
 )
 def test_what_cannot_be_set_is_one_line(

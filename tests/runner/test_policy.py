@@ -95,6 +95,28 @@ def test_a_surplus_trial_leaves_where_it_can_go_on(of: Report, reply: Reply) -> 
     assert decision == Decision(reply)
 
 
+@pytest.mark.parametrize(
+    ("of", "reply"),
+    [
+        (report(epoch=2), STOP_WITH_CHECKPOINT),
+        (report(epoch=2, whole=False), GO_ON),
+        (report(epoch=3), GO_ON),
+        (report(epoch=2, value=math.nan), GO_ON),
+    ],
+)
+def test_a_trial_is_paused_where_it_can_go_on(of: Report, reply: Reply) -> None:
+    decision = policy.after_report(
+        of, TRAINING, is_pruned=False, search_is_stopping=False, is_paused=True
+    )
+    assert decision == Decision(reply)
+
+
+@pytest.mark.parametrize("reason", [None, StopReason.STOPPED, StopReason.TARGET])
+def test_a_paused_trial_stays_so_if_its_search_ends(reason: StopReason | None) -> None:
+    ending = policy.after_checkpoint(TrialEnd.AT_RUNG, reason, 0.7)
+    assert ending == Ending(TrialEnd.AT_RUNG, Fate.PAUSED, shown_value=0.7)
+
+
 @pytest.mark.parametrize("leaves_as", [TrialEnd.PAUSED, TrialEnd.YIELDED])
 def test_a_trial_that_left_is_put_back(leaves_as: TrialEnd) -> None:
     ending = policy.after_checkpoint(leaves_as, None)

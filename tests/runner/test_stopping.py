@@ -43,7 +43,8 @@ def test_the_more_pressing_reason_stays(first: StopReason, second: StopReason) -
     stopping.stop(first)
     stopping.stop(second)
     pressing = (StopReason.ERRORS, StopReason.DELETED)
-    replaces = second in pressing or (first is StopReason.PATIENCE and second is not first)
+    lets_end = (StopReason.PATIENCE, StopReason.SURE, StopReason.EXHAUSTED)
+    replaces = second in pressing or (first in lets_end and second not in lets_end)
     assert stopping.reason is (second if replaces else first)
 
 

@@ -49,9 +49,10 @@ def test_what_each_end_means() -> None:
 
 @pytest.mark.parametrize("reason", StopReason)
 def test_each_reason_to_stop_names_an_end(reason: StopReason) -> None:
-    others = {StopReason.PATIENCE: "error", StopReason.STOPPED: "interrupted"}
+    lets_end = (StopReason.PATIENCE, StopReason.SURE, StopReason.EXHAUSTED)
+    others = dict.fromkeys(lets_end, "error") | {StopReason.STOPPED: "interrupted"}
     assert reason.trial_end == others.get(reason, str(reason))
-    assert reason.ends_trials == (reason is not StopReason.PATIENCE)
+    assert reason.ends_trials == (reason not in lets_end)
 
 
 def test_messages_take_the_word_for_an_end_and_keep_it_between_processes() -> None:

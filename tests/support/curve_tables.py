@@ -50,6 +50,7 @@ def write_parquet(table: CurveTable, path: Path, direction: str = "maximize") ->
         "default": table.default,
         "data": "none",
         "versions": {},
+        "kind": table.kind,
     }
     written = pyarrow.table(columns).replace_schema_metadata({"tuner": json.dumps(facts)})
     parquet.write_table(written, path)

@@ -35,8 +35,10 @@ from tuner.algorithms.options import (
     unknown,
     without_experimental_warnings,
 )
+from tuner.algorithms.priors import PriorSampler
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
+from tuner.study.prior_spec import PriorSpec
 from tuner.study.spec import Choice
 from tuner.system.names import install_command
 from tuner.values import Scalar
@@ -46,6 +48,7 @@ from tuner.values import Scalar
 LARGE = 5000
 BEST_SEEN = 250
 LATEST_SEEN = 1500
+NO_PRIOR = PriorSpec()
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -263,14 +266,25 @@ SAMPLERS: dict[str, SamplerKind] = {
 }
 
 
-def make_sampler(choice: Choice, space: Space, seed: int | None, loop: int | str) -> BaseSampler:
+def make_sampler(
+    choice: Choice,
+    space: Space,
+    seed: int | None,
+    loop: int | str,
+    prior: PriorSpec = NO_PRIOR,
+) -> BaseSampler:
     """The sampler of one loop, seeded by the study's seed and `loop`: a restarted loop does not
     propose its first points again. The loops of a QMC study share the study's seed, because
     together they walk one sequence. Raises SpecError."""
     check_sampler(choice, space)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are meant for programmers
     own_seed = seed if SAMPLERS[choice.name].shared_seed else seed_of_loop(seed, loop)
-    return _build(choice, space, own_seed)
+    sampler = _build(choice, space, own_seed)
+    first = prior.learned if space.function_kind.defines_space else ()
+    if not (prior.centres or first):
+        return sampler
+    # All loops draw a trial alike: what is drawn from the prior depends on its number.
+    return PriorSampler(sampler, prior.centres, seed, first)
 
 
 def check_sampler(choice: Choice, space: Space) -> None:

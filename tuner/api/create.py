@@ -67,6 +67,9 @@ def create_study(
     params: Mapping[str, Any] | None = None,
     seed: int = 0,
     experiment: str | None = None,
+    prior: bool = False,
+    portfolio: bool = False,
+    learn_from: str | Study | Iterable[str | Study] = (),
     trials: int | None = None,
     priority: int | None = None,
     storage: str | _PathLike | None = None,
@@ -131,6 +134,12 @@ def create_study(
         params: parameters with one value for all trials, such as `{"batch_size": 64}`.
         seed: the seed of the search, the splits and all trials.
         experiment: the MLflow experiment to share with other studies.
+        prior: whether many of the first proposals are drawn near the defaults and the space's
+            baselines.
+        portfolio: whether configurations that were good on other data are tried behind the
+            baselines.
+        learn_from: earlier studies, on other data perhaps, or their names: their best
+            configurations are tried first, and the first proposals are drawn near them.
         trials: the study's total number of trials, which daemons (`tuner worker`) train; None
             leaves it to `Study.optimize`.
         priority: daemons take studies with a higher number first; None is 0.
@@ -198,6 +207,9 @@ def create_study(
         direction=direction,
         seed=_seed(seed),
         experiment=experiment,
+        prior=_flag("prior", prior),
+        portfolio=_flag("portfolio", portfolio),
+        learn_from=_study_names(learn_from),
     )
     with ExitStack() as stack:
         open_once = functools.cache(lambda: stack.enter_context(place.creating()))
@@ -226,7 +238,7 @@ def _log_creation(created: Created) -> None:
     if created.left_out:
         names = ", ".join(created.left_out)
         logger.info("left out, because it does not apply to these data: %s", names)
-    for line in (created.columns, created.given):
+    for line in (created.columns, created.given, *created.prior):
         if line:
             logger.info("%s", line)
     for note in created.notes:
@@ -286,6 +298,24 @@ def _several(record: Any) -> Iterable[Any]:
     if not isinstance(record, list | tuple | set):
         raise UsageError(f"record must be a list of metrics, got {shown(record)}")
     return record
+
+
+def _study_names(studies: Any) -> list[str]:
+    """The names of the studies; a single one may stand alone."""
+    several = [studies] if isinstance(studies, str | Study) else studies
+    if not isinstance(several, list | tuple | set):
+        raise UsageError(f"learn_from must be a list of studies, got {shown(studies)}")
+    names = [study.name if isinstance(study, Study) else study for study in several]
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"learn_from must hold studies or their names, got {shown(name)}")
+    return names
+
+
+def _flag(what: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{what} must be True or False, got {shown(value)}")
+    return value
 
 
 def _metric(what: str, metric: Any, settings: Settings) -> str:

@@ -92,6 +92,7 @@ class Study:
         timeout: float | str | None = None,
         target: float | None = None,
         patience_trials: int | None = None,
+        until_sure: float | str | None = None,
         tracking: bool = True,
         log_models: LogModels = "best",
         keep_models: int | Literal["all"] | None = None,
@@ -120,6 +121,9 @@ class Study:
             timeout: stop after this time: seconds, or a text such as "30m".
             target: stop when a trial's score is this good.
             patience_trials: stop when this many trials in a row bring no better score.
+            until_sure: stop when 20 further trials are expected to improve the best score by less
+                than this; "5%" is a part of the way from the median trial to the best; "auto" is
+                5 %.
             tracking: whether to write to MLflow.
             log_models: which networks to send to MLflow: "best", those that are kept; "all", which
                 keeps them all; or "none".
@@ -167,6 +171,7 @@ class Study:
             timeout=timeout,
             target=target,
             patience_trials=patience_trials,
+            until_sure=until_sure,
             tracking=tracking,
             log_models=log_models,
             keep_models=keep_models,

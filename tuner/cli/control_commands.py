@@ -54,6 +54,16 @@ DaemonTrialTimeout = Annotated[
         show_default="no limit",
     ),
 ]
+DaemonSure = Annotated[
+    str | None,
+    typer.Option(
+        "--until-sure",
+        help="Daemons stop the study when 20 further trials are expected to bring less than this, "
+        "such as 0.002 or 5%, or auto.",
+        metavar="GAIN",
+        show_default="no limit",
+    ),
+]
 
 
 def pause_study(context: typer.Context, study: StudyName = None) -> None:
@@ -109,20 +119,21 @@ def set_study(
     target: DaemonTarget = None,
     patience_trials: DaemonPatience = None,
     trial_timeout: DaemonTrialTimeout = None,
+    until_sure: DaemonSure = None,
 ) -> None:
     """Change a study's total of trials, its priority, or what ends its search early.
 
     Example: tuner study set mlp-digits --trials 200 --priority 10
 
     Searches that run follow the new total. A lower one keeps the trials that have begun. The last
-    three options hold for daemons, and the word none removes one.
+    four options hold for daemons, and the word none removes one.
     """
     from tuner.cli.database_access import open_study
     from tuner.cli.output import say
     from tuner.errors import UsageError
     from tuner.manage.control import StudyPlan, describe_plan, plan_study
 
-    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout)
+    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout, until_sure)
     if plan.is_empty:
         raise UsageError("say what to change, such as --trials 200 or --priority 10")
     plan.check()

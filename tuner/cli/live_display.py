@@ -149,12 +149,15 @@ class Picture:
         paused = f", paused {status.paused}" if status.paused else ""
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         places = [Text(status.places_text)] if status.places else []
+        gain = status.expected
+        expected = [] if gain is None else [Text(f"expected gain {format_number(gain.gain)}")]
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
             Text(f"best {self._metric} {format_number(status.best)}{found_by}"),
             Text(f"pruned {pruned}{paused}" + (f", other ends {other}" if other else "")),
             Text(f"{elapsed} elapsed, {left} left"),
+            *expected,
             *places,
         ]
 

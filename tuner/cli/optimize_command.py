@@ -94,6 +94,16 @@ def optimize(
             show_default="no limit",
         ),
     ] = None,
+    until_sure: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop when 20 further trials are expected to improve the best score by less than "
+            "this, such as 0.002; 5% is a part of the way from the median trial to the best; auto "
+            "is 5%.",
+            metavar="GAIN",
+            show_default="no limit",
+        ),
+    ] = None,
     no_tracking: NoTracking = False,
     log_models: Annotated[
         Literal["best", "all", "none"],
@@ -186,6 +196,7 @@ def optimize(
         timeout=timeout,
         target=target,
         patience_trials=patience_trials,
+        until_sure=until_sure,
         tracking=not no_tracking,
         log_models=log_models,
         keep_models=keep_models,

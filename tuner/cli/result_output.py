@@ -75,6 +75,8 @@ def print_outcome(
     as_json: bool,
 ) -> int:
     """Print how a search ended, its best trial and what to do next. Returns the exit code."""
+    from tuner.runner import most_trials
+
     summary = summarize(store, study)
     best = summary.best.trial
     if as_json:
@@ -84,7 +86,9 @@ def print_outcome(
         _print_ends(study, summary, outcome)
         if best is not None:
             print_best(study, best)
-        _print_next_steps(study, outcome, best)
+        _print_next_steps(
+            study, outcome, best, has_more=outcome.status.total < most_trials(store, study)
+        )
         if delivered is not None and delivered.link is not None:
             say(f"\nthe trials side by side in MLflow:\n  {delivered.link}")
     complain_of_damage(summary.best)
@@ -185,14 +189,19 @@ def _format_params(value: Any) -> str:
     return " ".join(map(format_param, value)) if isinstance(value, list) else format_param(value)
 
 
-def _print_next_steps(study: StudyRow, outcome: "Outcome", best: TrialRow | None) -> None:
+def _print_next_steps(
+    study: StudyRow, outcome: "Outcome", best: TrialRow | None, has_more: bool
+) -> None:
+    """`has_more`: whether the space has configurations for more trials."""
     name = in_command(study.name)
     say("\nnext:")
     if outcome.status.done < outcome.status.total:
         again = command("optimize", name, "--trials", outcome.status.total)
         say(f"  {again}   continues the search")
-    else:
+    elif has_more:
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
+    else:
+        say("  every configuration of the space has been tried; a new study may have a larger one")
     if best is not None:
         _print_uses(study, best)
     say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")

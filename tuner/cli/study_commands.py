@@ -10,6 +10,7 @@ from tuner.cli.app import Json, StudyName, TrustCode, data_option, flag, new_typ
 from tuner.cli.control_commands import (
     CONTROL,
     DaemonPatience,
+    DaemonSure,
     DaemonTarget,
     DaemonTrialTimeout,
     Priority,
@@ -173,11 +174,35 @@ def create(
             show_default="one of the study's own",
         ),
     ] = None,
+    prior: Annotated[
+        bool,
+        flag(
+            "--prior/--no-prior",
+            text="Draw many of the first proposals near the defaults and the space's baselines.",
+        ),
+    ] = False,
+    portfolio: Annotated[
+        bool,
+        flag(
+            "--portfolio/--no-portfolio",
+            text="Behind the baselines, try configurations that were good on other data.",
+        ),
+    ] = False,
+    learn_from: Annotated[
+        Pairs,
+        typer.Option(
+            help="An earlier study, on other data perhaps: its best configurations are tried "
+            "first, and the first proposals are drawn near them. May be repeated.",
+            metavar="STUDY",
+            show_default="none",
+        ),
+    ] = None,
     trials: Total = None,
     priority: Priority = None,
     target: DaemonTarget = None,
     patience_trials: DaemonPatience = None,
     trial_timeout: DaemonTrialTimeout = None,
+    until_sure: DaemonSure = None,
     **data_options: Any,
 ) -> None:
     """Create a study: what to search, on which data, and how.
@@ -194,7 +219,7 @@ def create(
     from tuner.manage.control import StudyPlan
     from tuner.manage.wanted_study import wanted_study
 
-    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout)
+    plan = StudyPlan(trials, priority, target, patience_trials, trial_timeout, until_sure)
     plan.check()
     wanted = wanted_study(
         name,
@@ -216,6 +241,9 @@ def create(
         direction=direction,
         seed=seed,
         experiment=experiment,
+        prior=prior,
+        portfolio=portfolio,
+        learn_from=learn_from or [],
         **data_options,
     )
     _create(context, wanted, plan)
@@ -241,6 +269,8 @@ def _create(context: typer.Context, wanted: "Wanted", plan: "StudyPlan") -> None
         say_data(created.columns, created.notes, study.spec.data)
     if created.given:
         say(created.given)
+    for line in created.prior:
+        say(line)
     store = open_database(context)
     if not plan.is_empty:
         plan_study(store, study, plan, may_lower=False)
@@ -287,13 +317,15 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.output import show_facts
     from tuner.cli.result_output import complain_of_damage
     from tuner.reports.study_tables import study_facts
+    from tuner.storage.trial_outcomes import read_expected_gain
     from tuner.storage.trials import summarize
     from tuner.tracking.process import current_experiment_name
 
     store, row = read_study(context, study)
     summary = summarize(store, row)
     experiment = current_experiment_name(settings_of(context).tracking_uri, row, store)
-    show_facts(study_facts(row, summary, experiment), as_json)
+    expected = read_expected_gain(store, row, row.spec)
+    show_facts(study_facts(row, summary, experiment, expected), as_json)
     complain_of_damage(summary.best)
 
 

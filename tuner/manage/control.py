@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import UsageError
 from tuner.manage.standstill import explain_standstill
-from tuner.runner import Limits, most_trials, stop_searches
+from tuner.runner import Limits, check_gain_limit, most_trials, stop_searches
 from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -33,6 +34,7 @@ class StudyPlan:
     target: str | float | None = None
     patience_trials: str | int | None = None
     trial_timeout: str | float | None = None
+    until_sure: str | float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +69,9 @@ class StudyPlan:
         if (timeout := self.trial_timeout) is not None:
             limit = None if timeout == NO_LIMIT else timeout
             limits["trial_timeout_s"] = parse_seconds(limit, spell("trial_timeout"))
+        if (sure := self.until_sure) is not None:
+            gain = None if sure == NO_LIMIT else GainLimit.parse(sure, spell("until_sure"))
+            limits["until_sure"] = None if gain is None else str(gain)
         return limits
 
 
@@ -90,13 +95,14 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
     plan.check()
     if plan.trials is not None:
         check_is_search(study, "study set --trials")
-        trials = min(plan.trials, most_trials(study))
+        trials = min(plan.trials, most_trials(store, study))
         if may_lower:
             study_control.set_total(store, study, trials)
         else:
             slots.ensure_slots(store, study, trials)
     if plan.priority is not None:
         study_control.set_priority(store, study, plan.priority)
+    check_gain_limit(study, None if plan.until_sure == NO_LIMIT else plan.until_sure)
     if limits := plan._limits():
         study_control.change_limits(store, study, limits)
     return slots.total_slots(store, study)
@@ -108,10 +114,12 @@ def describe_plan(store: Store, study: StudyRow, plan: StudyPlan) -> str:
     now = load_study(store, study.name)
     total = slots.total_slots(store, study)
     facts = [f"{total} trials in all"]
-    if plan.trials is not None and total > min(plan.trials, most_trials(study)):
+    if plan.trials is not None and total > min(plan.trials, most_trials(store, study)):
         facts[0] += ", since so many have begun"
     elif plan.trials is not None and total < plan.trials:
-        facts[0] += ", since the grid has no more points"
+        is_grid = study.spec.sampler.name == "grid"
+        which = "grid has no more points" if is_grid else "space has no more configurations"
+        facts[0] += f", since the {which}"
     if plan.priority is not None or now.priority:
         facts.append(f"priority {now.priority}")
     limits = Limits.stored(now.limits)
@@ -119,6 +127,7 @@ def describe_plan(store: Store, study: StudyRow, plan: StudyPlan) -> str:
         "target": limits.target,
         "patience": limits.patience_trials and f"{limits.patience_trials} trials",
         "trial timeout": limits.trial_timeout_s and f"{limits.trial_timeout_s:g} s",
+        "until sure": limits.until_sure,
     }
     facts += [f"{name} {value}" for name, value in named.items() if value is not None]
     return ", ".join(facts)

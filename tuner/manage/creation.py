@@ -10,6 +10,7 @@ from tuner.errors import CodeError, StudyError
 from tuner.manage import own_networks
 from tuner.manage.definition import class_weight_values, define_study
 from tuner.manage.own_functions import check_function, describe_kind, with_kind
+from tuner.manage.prior_knowledge import EarlierStudy, describe_prior, read_earlier_studies
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space, SpaceFile, load_space
@@ -31,7 +32,8 @@ class Created(NamedTuple):
     of the space that do not apply to these data. `corrected`: what has changed in the user's own
     files, and was taken into an existing study. `columns`: what the columns of a table were taken
     for, in a line. `notes`: on the data. `given`: what an own network is given. `kind`: what kind
-    of function it is, in a line, "" for one that builds a network."""
+    of function it is, in a line, "" for one that builds a network. `prior`: what it knows
+    beforehand, a line each."""
 
     study: StudyRow
     is_new: bool
@@ -41,6 +43,7 @@ class Created(NamedTuple):
     notes: tuple[str, ...] = ()
     given: str | None = None
     kind: str = ""
+    prior: tuple[str, ...] = ()
 
 
 def create_study(
@@ -51,7 +54,8 @@ def create_study(
 ) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. An existing study of
     that name and definition is left as it is; while no trial of it has finished, corrected files of
-    the user are taken into it. The database is opened last: a UsageError changes nothing. `tell`
+    the user are taken into it. The database is opened last, unless the study learns from earlier
+    ones: a UsageError changes nothing. `tell`
     gets lines about an own network that is tried. Raises StudyError where the name belongs to a
     study with another definition."""
     check_names(wanted, settings)  # before an own network is tried, which takes seconds
@@ -66,15 +70,30 @@ def create_study(
         datasets.append(dataset)
         given.extend(check_network(settings, spec, dataset, tell))
 
-    spec = define_study(space, wanted, settings, check=check)
+    earlier = _earlier_studies(wanted, settings, open_store)
+    spec = define_study(space, wanted, settings, check=check, earlier=earlier)
     used = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in used)
     created = create_defined_study(spec, wanted, settings, open_store)
     trust_own_code(spec, settings)
     created = created._replace(
-        left_out=left_out, given=next(iter(given), None), kind=describe_kind(spec.space)
+        left_out=left_out,
+        given=next(iter(given), None),
+        kind=describe_kind(spec.space),
+        prior=tuple(describe_prior(created.study.spec, earlier)),
     )
     return _with_notes(created, spec, datasets[0]) if datasets else created
+
+
+def _earlier_studies(
+    wanted: Wanted, settings: Settings, open_store: Callable[[], Store]
+) -> tuple[EarlierStudy, ...]:
+    """What the study learns from. Raises StudyError, before the data are read."""
+    if not wanted.learn_from:
+        return ()
+    if not exists(settings.storage):  # opening would make it
+        raise StudyError(f"unknown study {wanted.learn_from[0]!r}: there is no database yet")
+    return read_earlier_studies(open_store(), wanted.learn_from, wanted.name)
 
 
 def _with_notes(created: Created, spec: StudySpec, dataset: Dataset) -> Created:

@@ -23,6 +23,7 @@ from tuner.manage.own_functions import (
     returned_objectives,
     with_kind,
 )
+from tuner.manage.prior_knowledge import EarlierStudy, settle_prior
 from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
@@ -49,11 +50,12 @@ def define_study(
     fingerprint: str | None = None,
     subject: StudySpec | None = None,
     check: Callable[[StudySpec, Dataset], None] = lambda spec, dataset: None,
+    earlier: Sequence[EarlierStudy] = (),
 ) -> StudySpec:
     """The spec of a study of this space, after everything was checked and the data loaded;
     `wanted.space` and `wanted.overrides` are ignored. `sources`, `fingerprint`: as `load_dataset`
     takes them. `subject`: the study whose network and metrics it uses, as stored. `check` is
-    called at the end. Raises a UsageError."""
+    called at the end. `earlier`: studies that it learns from. Raises a UsageError."""
     space = with_kind(space, settings, subject)
     check_function_space(space)
     if wanted.further_directions and not space.function_kind.trains:
@@ -64,7 +66,7 @@ def define_study(
     if space.function_kind.trains:
         if wanted.pruner is not None:
             check_can_pause(wanted.pruner, space.network)
-        return _define_own_training(space, wanted, settings, sampler)
+        return _define_own_training(space, wanted, settings, sampler, earlier)
     sources = sources or find_source(wanted.data.source, settings)
     metrics = _wanted_metrics(wanted, subject)
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
@@ -80,6 +82,7 @@ def define_study(
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner or default_pruner(space.function_kind, 1),
+        prior=settle_prior(space, wanted, earlier, dataset),
         metric=metric,
         direction=wanted.direction or metrics.direction(metric, dataset.head_tasks),
         seed=wanted.seed,
@@ -139,7 +142,11 @@ def _own_name_explained() -> Iterator[None]:
 
 
 def _define_own_training(
-    space: Space, wanted: Wanted, settings: Settings, sampler: Choice
+    space: Space,
+    wanted: Wanted,
+    settings: Settings,
+    sampler: Choice,
+    earlier: Sequence[EarlierStudy],
 ) -> StudySpec:
     """The spec of a study whose function trains by itself, perhaps on data of ours."""
     if wanted.held_out == "test":
@@ -160,6 +167,7 @@ def _define_own_training(
         **facts,
         sampler=sampler,
         pruner=wanted.pruner or default_pruner(space.function_kind, 1 + len(objective.further)),
+        prior=settle_prior(space, wanted, earlier),
         metric=objective.metric,
         direction=objective.direction,
         further_objectives=objective.further,

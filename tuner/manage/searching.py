@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import SearchFailed, TunerError, UsageError
 from tuner.manage.creation import check_code
 from tuner.manage.databases import may_track
@@ -17,6 +18,7 @@ from tuner.runner import (
     SearchOptions,
     Watcher,
     announce_failure,
+    check_gain_limit,
     optimize,
     slots_wanted,
     study_announcer,
@@ -43,9 +45,9 @@ class SearchWanted:
     """What a search was asked for, as it was typed; None means the default. `trials`, `more`: the
     study's total of trials, or how many to add; one of them is given. Times and sizes are numbers
     of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now.
-    `keep_models`: a number, or all. `notify`: who is told of new bests, the end and failures,
-    besides TUNER_NOTIFY: see `notices.receivers.read_addresses`. `on`, `trial_cpus`,
-    `trial_gpus`: see ClusterWanted."""
+    `until_sure`: what `GainLimit.parse` takes. `keep_models`: a number, or all. `notify`: who is
+    told of new bests, the end and failures, besides TUNER_NOTIFY: see
+    `notices.receivers.read_addresses`. `on`, `trial_cpus`, `trial_gpus`: see ClusterWanted."""
 
     trials: int | None = None
     more: int | None = None
@@ -53,6 +55,7 @@ class SearchWanted:
     timeout: str | float | None = None
     target: float | None = None
     patience_trials: int | None = None
+    until_sure: str | float | None = None
     tracking: bool = True
     log_models: LogModels = "best"
     keep_models: str | int | None = None
@@ -101,6 +104,9 @@ class SearchWanted:
                 target=self.target,
                 patience_trials=self.patience_trials,
                 trial_timeout_s=parse_seconds(self.trial_timeout, spell("trial_timeout")),
+                until_sure=None
+                if self.until_sure is None
+                else GainLimit.parse(self.until_sure, spell("until_sure")),
             ),
             workers=self.workers,
             tracking=self.tracking,
@@ -151,6 +157,7 @@ def search_study(
     `runner.stopping.Interrupts`. Raises TunerError."""
     options = wanted.options()
     check_is_search(study, "optimize")
+    check_gain_limit(study, wanted.until_sure)
     with study_announcer(store, wanted.notify) as announcer:
         try:
             check_code(study.spec, settings, wanted.data)
@@ -180,8 +187,10 @@ def _of_study(
     tell: Callable[[str], None],
 ) -> SearchOptions:
     """The options with what the study decides. It gets the trial slots that are wanted."""
+    asked = wanted.trials or total_slots(store, study) + (wanted.more or 0)
     total = slots_wanted(store, study, wanted.trials, wanted.more)
-    stage(f"study {study.name}: {total} trials")
+    why = ", since the space has no more configurations" if total < asked else ""
+    stage(f"study {study.name}: {total} trials{why}")
     return replace(
         options,
         limits=replace(options.limits, trials=total),

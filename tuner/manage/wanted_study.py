@@ -21,7 +21,8 @@ class Wanted:
     """What `tuner study create` was asked for; None means the default. `names_data`: whether the
     data were named; a function that trains by itself gets none otherwise. `is_network`: only a
     network was named, so that no data follow from a space. `lengths`: epochs and patience.
-    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function"."""
+    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function". `learn_from`: the
+    names of earlier studies."""
 
     name: str | None = None
     space: str | SpaceFile = "mlp"
@@ -39,6 +40,9 @@ class Wanted:
     seed: int = 0
     experiment: str | None = None
     held_out: HeldOut = "val"
+    prior: bool = False
+    portfolio: bool = False
+    learn_from: tuple[str, ...] = ()
 
 
 def wanted_study(
@@ -59,6 +63,9 @@ def wanted_study(
     direction: str | Sequence[str] | None = None,
     seed: int = 0,
     experiment: str | None = None,
+    prior: bool = False,
+    portfolio: bool = False,
+    learn_from: Iterable[str] = (),
     data: str | None = None,
     **data_options: Any,
 ) -> Wanted:
@@ -90,6 +97,9 @@ def wanted_study(
         further_directions=directions[1:],
         seed=seed,
         experiment=experiment,
+        prior=prior,
+        portfolio=portfolio,
+        learn_from=tuple(learn_from),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from tuner.manage.standstill import explain_standstill
 from tuner.runner import RunStatus, Watcher
-from tuner.runner.progress import WorkerStatus
+from tuner.runner.progress import WorkerStatus, refresh_expected
 from tuner.storage import Store
 from tuner.storage.daemon_rows import LoopRow
 from tuner.storage.running_trials import TrialAtWork
@@ -44,6 +44,8 @@ def watch_study(
             status.elapsed_s += clock - read_at
         read_at = clock
         _take(status, progress, study)
+        if "until_sure" in study.limits:
+            refresh_expected(store, study, study.spec, status)
         if status.note != last_note:
             last_note = status.note
             tell(last_note)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.algorithms.expected_gain import ExpectedGain
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, param_column, table_row
@@ -58,8 +59,14 @@ def _study_list_row(study: StudySummary, damage_column: bool) -> Facts:
     return row | {"data": f"damaged: {clipped(study.damage, _DAMAGE_CHARACTERS)}"}
 
 
-def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Facts:
-    """What `study show` prints. `experiment`: the name of the study's MLflow experiment."""
+def study_facts(
+    study: StudyRow,
+    summary: Summary,
+    experiment: str | None,
+    expected: ExpectedGain | None = None,
+) -> Facts:
+    """What `study show` prints. `experiment`: the name of the study's MLflow experiment.
+    `expected`: of further trials."""
     spec = study.spec
     data = spec.data
     best = summary.best.trial
@@ -84,6 +91,8 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "scored_on": "test split, after the last epoch" if spec.is_comparison else None,
         "sampler": _with_options(spec.sampler.name, spec.sampler.options),
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
+        "prior": spec.prior.in_words if spec.prior.centres else None,
+        "tried_first": spec.prior.tried_first_in_words or None,
         "seed": spec.seed,
         "mlflow_experiment": experiment,
         "state": study.state.value or None,
@@ -92,9 +101,11 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "total": summary.total or None,
         "trials": summary.trials,
         "ends": summary.ends,
+        "drawn_again": summary.drawn_again or None,
         "attempts_lost": summary.lost or None,
         "best_trial": best.number if best else None,
         "best_score": best.value if best else None,
+        "expected_gain": None if expected is None else expected.in_words,
         "best_metrics": dict(best.metrics) if best else None,
         "best_params": best.params if best else None,
     }

@@ -7,6 +7,7 @@ from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
     SearchOptions,
+    check_gain_limit,
     most_trials,
     open_writer,
     optimize,
@@ -33,6 +34,7 @@ __all__ = [
     "announce_failure",
     "check_data",
     "check_fingerprint",
+    "check_gain_limit",
     "most_trials",
     "open_writer",
     "optimize",

@@ -24,8 +24,9 @@ from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_ends import TrialEnds
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
-from tuner.storage import leases
+from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
+from tuner.storage.study_control import set_total
 from tuner.study.ends import Fate, StopReason, TrialEnd
 from tuner.study.engines import Engine
 from tuner.study.messages import (
@@ -106,6 +107,7 @@ class Loop:
         )
         self._promotions = Promotions(writer, self._ends.paused_ended)
         self._put_back_slots: set[int] = set()
+        self._is_exhausted = False
         self._renew_at = self._refresh_at = 0.0
 
     def run(self) -> Outcome:
@@ -147,12 +149,30 @@ class Loop:
         if not self._stopping.no_more and self._has_all_done():
             # The total may have changed since.
             self._orders.read(is_idle=not self._running, now=True)
-        if not self._stopping.no_more:
-            self._promotions.end_last(self._status.total)
-        return self._stopping.no_more or self._has_all_done()
+        if self._stopping.no_more:
+            return True
+        # Before paused trials are ended: with fewer slots to come, more of them may go on.
+        self._is_exhausted = self._has_tried_all() or self._is_exhausted
+        self._promotions.end_last(self._status.total)
+        if not self._has_all_done():
+            return False
+        if self._is_exhausted:
+            self._stopping.stop(StopReason.EXHAUSTED)
+        return True
 
     def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
+
+    def _has_tried_all(self) -> bool:
+        """Whether every configuration of the space has its trial, and slots are left that no trial
+        will ever take. The study's total is lowered then."""
+        store, lease = self._writer.store, self._writer.lease
+        states = slots.slot_counts(store, lease)
+        is_waited_for = "claimed" in states or "open" not in states
+        if is_waited_for or self._orders.paused or not self._writer.has_tried_all():
+            return False
+        self._status.total = set_total(store, lease, slots.count_spoken_for(store, lease))
+        return True
 
     # Giving trials to workers
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tuner.algorithms.expected_gain import ExpectedGain
 from tuner.runner.stopping import Stopping
 from tuner.storage import Store, slots
 from tuner.storage.schema import StudyKey
+from tuner.storage.trial_outcomes import read_expected_gain
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.messages import WorkerPlace
 from tuner.study.spec import StudySpec
@@ -35,8 +37,10 @@ class RunStatus:
     how they ended; `done_here`: those of them that took their slot. `note`: what a person
     should know of the study, such as what keeps it from going on; may be empty. `pace_s`: seconds
     from one trial's end to the next, where several loops or an earlier time count too. `places`:
-    where workers on other machines train, by their number. `paused`: trials of the study that wait
-    at a rung."""
+    where workers on other machines train, by their number. `expected`: the gain that further trials
+    are expected to bring, and `expected_at` the number of trials done when it was computed; None
+    where nobody asked, or it cannot be told yet. `paused`: trials of the study that wait at a
+    rung."""
 
     total: int
     done: int = 0
@@ -49,6 +53,8 @@ class RunStatus:
     note: str = ""
     pace_s: float | None = None
     places: dict[int, str] = field(default_factory=dict)
+    expected: ExpectedGain | None = None
+    expected_at: int = -1
     paused: int = 0
 
     def show_workers(self, count: int) -> None:
@@ -133,6 +139,27 @@ def refresh_status(
         status.best, status.best_trial = best
     if goal.reached(status.best):
         stopping.stop(StopReason.TARGET)
+    stop_if_sure(store, study, spec, status, stopping)
+
+
+def stop_if_sure(
+    store: Store, study: StudyKey, spec: StudySpec, status: RunStatus, stopping: Stopping
+) -> None:
+    """Stop where further trials are expected to bring less than the limit, if there is one."""
+    limit = stopping.limits.until_sure
+    if limit is not None and status.done < status.total:
+        refresh_expected(store, study, spec, status)
+        if status.expected is not None and limit.is_met(status.expected):
+            stopping.stop(StopReason.SURE)
+
+
+def refresh_expected(store: Store, study: StudyKey, spec: StudySpec, status: RunStatus) -> None:
+    """Say what further trials are expected to bring, as far as more have ended."""
+    # All trials are read: of many thousands not after each of them.
+    if 0 <= status.done - status.expected_at <= status.done // 100:
+        return
+    status.expected_at = status.done
+    status.expected = read_expected_gain(store, study, spec)
 
 
 def all_done(store: Store, study: StudyKey, total: int) -> bool:

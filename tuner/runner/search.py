@@ -15,9 +15,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from tuner.algorithms.pruners import PRUNERS, make_pruner
+from tuner.algorithms.repeats import TriedPoints, avoids_repeats
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
 from tuner.data import describe_inputs, save_dataset
-from tuner.errors import LeaseLost, StudyError
+from tuner.errors import LeaseLost, StudyError, UsageError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
 from tuner.notices import Announcer
@@ -27,7 +28,7 @@ from tuner.runner.loop import Loop, Outcome
 from tuner.runner.metered_workers import Meter, metered
 from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
-from tuner.runner.stopping import Interrupts, Limits, Stopping
+from tuner.runner.stopping import MOST_TRIALS, Interrupts, Limits, Stopping
 from tuner.runner.study_files import (
     CHECKPOINT_EVERY_S,
     TrialFiles,
@@ -46,6 +47,7 @@ from tuner.storage.frozen_trials import OrderedCache, Outlining
 from tuner.storage.identity import database_uuid
 from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
+from tuner.storage.new_points import read_all
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
 from tuner.storage.study_control import set_state
@@ -118,7 +120,7 @@ class SearchOptions:
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
     """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
     is given."""
-    most = most_trials(study)
+    most = most_trials(store, study)
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
@@ -127,10 +129,29 @@ def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | 
     return min(trials, most)
 
 
-def most_trials(study: StudyRow) -> int:
-    """How many trials a study can have: a grid has no more than its points."""
-    is_grid = study.spec.sampler.name == "grid"
-    return len(study.spec.first_trials()) if is_grid else sys.maxsize
+def most_trials(store: Store, study: StudyRow) -> int:
+    """How many trials a study can have: no more than its space has configurations, besides those
+    that were queued on purpose. `sys.maxsize` where there is no end of them."""
+    spec = study.spec
+    if spec.sampler.name == "grid":
+        return len(spec.first_trials())
+    size = spec.space.grid_size() if avoids_repeats(spec.sampler, spec.space) else None
+    if size is None or size > MOST_TRIALS:
+        return sys.maxsize
+    tried = TriedPoints(spec.space)
+    tried.count(read_all(store, study))
+    assert tried.left is not None
+    return slots.count_spoken_for(store, study) + tried.left
+
+
+def check_gain_limit(study: StudyRow, until_sure: object) -> None:
+    """`until_sure`: what was asked for, None where nothing was. Raises UsageError for a study of
+    which no score is the best."""
+    if until_sure is not None and not study.spec.selects:
+        raise UsageError(
+            f"study {study.name!r} has several objectives, so none of its scores is the best: "
+            "leave out --until-sure"
+        )
 
 
 def optimize(
@@ -175,7 +196,7 @@ def optimize(
 
 
 # Why a study needs no further trial, although it has slots left.
-_ENOUGH = (StopReason.TARGET, StopReason.PATIENCE)
+_ENOUGH = (StopReason.TARGET, StopReason.PATIENCE, StopReason.SURE)
 # The searches that run in this process, by their study's uuid.
 _running: dict[str, list[Stopping]] = {}
 _running_lock = threading.Lock()
@@ -429,7 +450,9 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     spec = study.spec
     name_objectives(store, only=study)
     sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
-    if sampler.bounded and not spec.further_objectives:
+    # What has been tried is not seen in outlines.
+    is_outlined = sampler.bounded and not avoids_repeats(spec.sampler, spec.space)
+    if is_outlined and not spec.further_objectives:
         store.optuna.outlining = Outlining(
             whole=functools.partial(_read_whole, spec.direction),
             with_reports=pruner.compares_reports,
@@ -437,7 +460,7 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=OrderedCache(store.optuna, shows_paused=pruner.pauses),
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number, spec.prior),
         pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
     )
     return TrialWriter(store, optuna_study, spec, lease)

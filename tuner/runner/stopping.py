@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from types import FrameType
 from typing import Any
 
+from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import UsageError
 from tuner.storage import fold_all
 from tuner.study.ends import StopReason
@@ -20,7 +21,7 @@ from tuner.system.names import as_option
 from tuner.values import shown
 
 logger = logging.getLogger(__name__)
-_MOST = 1_000_000
+MOST_TRIALS = 1_000_000
 _MOST_LANES = 64
 # So many trials in a row that fail stop the search.
 MOST_FAILURES = 3
@@ -30,13 +31,15 @@ MOST_FAILURES = 3
 class Limits:
     """`trials`: the study's total of slots. Others end this loop early: `timeout_s` and `target`
     put running trials back; after `patience_trials` trials in a row without a better score no new
-    one is begun. `trial_timeout_s` ends one attempt of a trial."""
+    one is begun, nor once the expected gain has met `until_sure`. `trial_timeout_s` ends one
+    attempt of a trial."""
 
     trials: int
     timeout_s: float | None = None
     target: float | None = None
     patience_trials: int | None = None
     trial_timeout_s: float | None = None
+    until_sure: GainLimit | None = None
 
     @staticmethod
     def check(
@@ -75,7 +78,7 @@ class Limits:
         raise UsageError(f"{option} must be a finite number, got {shown(target)}")
 
     @staticmethod
-    def check_count(option: str, count: object, most: int = _MOST) -> None:
+    def check_count(option: str, count: object, most: int = MOST_TRIALS) -> None:
         """`option`: as the user wrote it. Raises UsageError."""
         if not isinstance(count, Integral) or isinstance(count, bool):
             raise UsageError(f"{option} must be a whole number, got {shown(count)}")
@@ -87,7 +90,15 @@ class Limits:
         """Those that a study stores for daemons (`StudyRow.limits`), without a total. Names of
         later versions and values that cannot be read are left out."""
         names = ("target", "patience_trials", "trial_timeout_s")
-        return cls(0, **{name: limits[name] for name in names if _is_number(limits.get(name))})
+        numbers = {name: limits[name] for name in names if _is_number(limits.get(name))}
+        return cls(0, **numbers, until_sure=_stored_gain(limits.get("until_sure")))
+
+
+def _stored_gain(value: object) -> GainLimit | None:
+    try:
+        return GainLimit.parse(value, "until_sure") if isinstance(value, str) else None
+    except UsageError:
+        return None
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ from tuner.runner import policy
 from tuner.runner.assignments import Assignments
 from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.policy import Ending
-from tuner.runner.progress import RunStatus, Watcher, WorkerStatus
+from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, stop_if_sure
 from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
@@ -111,6 +111,8 @@ class TrialEnds:
         status.done_here += 1
         reaches_target = ending.fate is Fate.COMPLETE and self._goal.reached(value)
         self._stopping.trial_done(is_best, reaches_target)
+        writer = self._writer
+        stop_if_sure(writer.store, writer.lease, writer.spec, status, self._stopping)
         return is_best
 
     def _is_best(self, running: RunningTrial, score: float | None) -> bool:

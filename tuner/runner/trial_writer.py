@@ -20,6 +20,7 @@ from tuner.algorithms.pruners import PRUNERS
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
+from tuner.runner.proposals import Proposals
 from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
 from tuner.storage import attempt_rows, leases, paused_slots, slots, transaction_hooks
@@ -87,6 +88,7 @@ class TrialWriter:
             pauses = PRUNERS[spec.pruner.name].pauses
             study._storage = OrderedCache(store.optuna, shows_paused=pauses)
         self._trials = study._storage
+        self._proposals = Proposals(store.optuna, study, self._trials, spec, lease)
 
     def begin(
         self,
@@ -111,6 +113,7 @@ class TrialWriter:
             worker,
             self._fixed_params,
             place,
+            self._proposals.room(),
             promoted,
         )
         if begun is None:
@@ -119,15 +122,18 @@ class TrialWriter:
         if begun.trial is None:
             self._settle(slot)
             return None
-        # As `ask` does: Optuna reads the other trials again where its algorithms ask for them.
-        self.study._thread_local.cached_all_trials = None
         self._trials.begin_own(self.lease.study_id, begun.trial)
-        trial = optuna.Trial(self.study, begun.trial._trial_id)
-        with self.store.optuna.one_transaction(trial._trial_id):
-            params: Params = dict(self.spec.space.sample(trial))
+        trial, params = self._proposals.sample(begun.trial)
         reported = -1 if begun.trial.last_step is None else begun.trial.last_step
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
+
+    def has_tried_all(self) -> bool:
+        """Whether every configuration of the space has its trial, and none of them waits."""
+        room = self._proposals.room()
+        if room is None or room.left:
+            return False
+        return not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def move(self, running: RunningTrial, worker: int, place: WorkerPlace | None = None) -> None:
         """Another worker trains the trial than it was begun for. Raises SlotLost."""

@@ -248,6 +248,18 @@ def random_configurations(order: SamplingOrder, count: int, seed: int = 0) -> It
         yield order.resolve(lambda _, range_: _draw(range_, generator))
 
 
+def draw_point(order: SamplingOrder, generator: random.Random) -> Point:
+    """A random configuration as flat parameters."""
+    point: Point = {}
+
+    def value_of(name: str, range_: Range) -> Scalar:
+        point[name] = _draw(range_, generator)
+        return point[name]
+
+    order.resolve(value_of)
+    return point
+
+
 def _draw(range_: Range, generator: random.Random) -> Scalar:
     match range_:
         case Choices():

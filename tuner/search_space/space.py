@@ -1,5 +1,6 @@
 """The search space: what a file declares, checked as a whole, and what a study asks of it."""
 
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -57,6 +58,7 @@ from tuner.search_space.ranges import (
     Suggests,
     check_scalar,
 )
+from tuner.search_space.transfer import Transferred, transfer_configuration
 from tuner.values import SWITCH_TEXTS, Scalar
 
 if TYPE_CHECKING:
@@ -277,6 +279,45 @@ class Space(BaseModel):
             return flatten_configuration(self._order, declared) | own_values
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
+
+    def transfer(self, configuration: Mapping[str, object]) -> Transferred:
+        """The nearest configuration of this space to one of another space, in flat names.
+        Parameters are matched by name; what this space does not search is dropped."""
+        return transfer_configuration(self._order, configuration)
+
+    def point(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+        """Those of the flat parameters that are active together, each one searched: a point of
+        the space. None where one is missing, or has a value that the space does not have."""
+        active: dict[str, Scalar] = {}
+
+        def stored(name: str, range_: Range) -> Scalar:
+            if name not in flat or range_.refusal(flat[name]):
+                raise SpaceError(f"{name} has no value of this space")
+            active[name] = range_.canonical(flat[name])
+            return active[name]
+
+        try:
+            self._order.resolve(stored)
+        except SpaceError:
+            return None
+        return active
+
+    def draw(self, generator: random.Random) -> dict[str, Scalar]:
+        """A random point as flat parameters."""
+        return enumeration.draw_point(self._order, generator)
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether a repeated configuration is a wasted trial: two proposals can be equal, since no
+        searched number without a step is part of every trial. False for a space of one
+        configuration, which is searched only to train it with several seeds; and for a function
+        that asks for its parameters itself, of which nothing is known beforehand."""
+        if self._function_kind.defines_space or self.grid_size() == 1:
+            return False
+        return not any(
+            node.range and node.range.size is None and not node.parents
+            for node in self._order.order
+        )
 
     @property
     def nodes(self) -> Mapping[str, Node]:

@@ -49,6 +49,8 @@ _ASKED_TO_END = (
     StopReason.DELETED,
     StopReason.TARGET,
     StopReason.PATIENCE,
+    StopReason.SURE,
+    StopReason.EXHAUSTED,
 )
 
 # The total of its trials is read by each loop, again and again.

@@ -1,6 +1,5 @@
 """Counts over all studies of a database, for monitors."""
 
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -54,7 +53,7 @@ def count_slots_to_do(store: Store) -> dict[str, int]:
     of_study = slot_rows.c.study_id == studies.c.study_id
     has_paused = sa.exists().where(of_study, slot_rows.c.state == "paused")
     has_others = sa.exists().where(of_study, slot_rows.c.state.in_(SLOTS_TO_DO))
-    left: sa.Select[Any] = sa.select(sa.literal("open"), sa.func.count()).where(
+    left = sa.select(sa.literal("open"), sa.func.count()).where(
         studies.c.state.is_(None), has_optuna_study(), has_paused, ~has_others
     )
     for state, studies_left in _count_by(store, left).items():
@@ -81,6 +80,6 @@ def count_undelivered(store: Store) -> int:
     return store.read(lambda connection: connection.execute(query).scalar_one())
 
 
-def _count_by(store: Store, query: sa.Select[Any]) -> dict[str, int]:
+def _count_by(store: Store, query: sa.Select[str, int]) -> dict[str, int]:
     rows = store.read(lambda connection: connection.execute(query).all())
     return {str(state): count for state, count in rows}

@@ -200,13 +200,21 @@ class RobustStorage(RDBStorage):
         finally:
             self._deferred = {}
 
-    def write_deferred(self, *collected: DeferredWrites) -> None:
+    def write_deferred(
+        self,
+        *collected: DeferredWrites,
+        before: Callable[[sa.Connection], None] = lambda connection: None,
+    ) -> None:
         """Write what was collected of different trials in one transaction: all of it, or nothing
-        where one of them may not be written."""
+        where one of them may not be written, or `before` raises in the same transaction."""
         deferred = [writes for writes in collected if writes]
+
+        def write(connection: sa.Connection) -> None:
+            before(connection)
+            write_deferred(connection, deferred)
+
         if deferred:
-            trial_ids = [writes.trial_id for writes in deferred]
-            self._write_trials(trial_ids, lambda connection: write_deferred(connection, deferred))
+            self._write_trials([writes.trial_id for writes in deferred], write)
 
     def _set_trial_param(
         self,

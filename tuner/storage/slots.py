@@ -528,6 +528,24 @@ def best_score_in(
     return None if row is None else (row.value, row.number)
 
 
+def count_spoken_for(store: Store, study: StudyKey) -> int:
+    """How many slots the study's trials have or wait for."""
+    has_trial = (slot_rows.c.study_id == study.study_id) & slot_rows.c.trial_id.is_not(None)
+    bound = sa.select(sa.func.count()).select_from(slot_rows).where(has_trial)
+    queued = (
+        sa.select(sa.func.count())
+        .select_from(optuna_trials)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
+        .where(~sa.exists().where(is_slot_of(optuna_trials)))
+    )
+    return store.read(
+        lambda connection: (
+            connection.execute(bound).scalar_one() + connection.execute(queued).scalar_one()
+        )
+    )
+
+
 def slot_counts(store: Store, study: StudyKey, limit: int | None = None) -> dict[str, int]:
     """Slots by state, of those numbered at most `limit`."""
     query = (

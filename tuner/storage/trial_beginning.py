@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.storage import frozen_trials, slots, trial_rows
 from tuner.storage.frozen_trials import Chosen
 from tuner.storage.leases import Lease
+from tuner.storage.new_points import Room, has_room
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 from tuner.study.messages import WorkerPlace
@@ -40,13 +41,14 @@ def begin_trial(
     worker: int,
     attributes_of: AttributesOf,
     place: WorkerPlace | None = None,
+    room: Room | None = None,
     promoted: int | None = None,
 ) -> Begun | None:
     """Begin the trial of an open slot numbered at most `limit`; None where there is none to begin
-    now. `place`: of the worker, None for this machine. The rest is as for `slots.claim`. Raises
-    SlotLost and LeaseLost."""
+    now. `place`: of the worker, None for this machine. `room`: for new trials, None where they
+    never repeat each other. The rest is as for `slots.claim`. Raises SlotLost and LeaseLost."""
     return store.write(
-        _begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place, promoted
+        _begin, lease, limit, own_slots, may_be_alone, worker, attributes_of, place, room, promoted
     )
 
 
@@ -59,12 +61,16 @@ def _begin(
     worker: int,
     attributes_of: AttributesOf,
     place: WorkerPlace | None,
+    room: Room | None,
     promoted: int | None,
 ) -> Begun | None:
     slot = slots.claim_in(connection, lease, limit, own_slots, may_be_alone, promoted)
     if slot is None:
         return None
     if slot.trial_id is None:
+        if room is not None and not has_room(connection, lease.study_id, room):
+            slots.free(connection, lease, slot)
+            return None
         trial = _new_trial(connection, lease.study_id, attributes_of(slot))
     elif slots.is_begun(connection, lease, slot):  # by a try whose COMMIT reply was lost
         return Begun(slot, _read(connection, slot))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from tuner.algorithms.expected_gain import ExpectedGain, expected_gain
 from tuner.storage.optuna_rows import (
     all_finite_values,
     finite_value,
@@ -16,10 +17,11 @@ from tuner.storage.optuna_rows import (
     state_of_trial,
     with_values,
 )
-from tuner.storage.schema import attempts, optuna_trials, slot_rows
+from tuner.storage.schema import StudyKey, attempts, optuna_trials, slot_rows
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.study.ends import Fate, TrialEnd
+from tuner.study.spec import StudySpec
 
 # Ends that the user should look at: the trial failed, or its configuration cannot work.
 _FAILURES = tuple(
@@ -74,12 +76,12 @@ class Failure:
         return end if self.reason == end else f"{end}: {self.reason}"
 
 
-def read_outcomes(store: Store, study: StudyRow) -> list[TrialOutcome]:
+def read_outcomes(store: Store, study: StudyKey) -> list[TrialOutcome]:
     """All trials of the study, by number."""
     return store.read(_read_outcomes, study)
 
 
-def _read_outcomes(connection: sa.Connection, study: StudyRow) -> list[TrialOutcome]:
+def _read_outcomes(connection: sa.Connection, study: StudyKey) -> list[TrialOutcome]:
     infeasible = infeasible_trials(connection, study.study_id)
     query = (
         sa.select(
@@ -97,6 +99,21 @@ def _read_outcomes(connection: sa.Connection, study: StudyRow) -> list[TrialOutc
         for trial_id, number, state, value in connection.execute(query)
         if isinstance(number, int)
     ]
+
+
+def read_expected_gain(store: Store, study: StudyKey, spec: StudySpec) -> ExpectedGain | None:
+    """What further trials are expected to bring; None for a study that selects nothing, or has too
+    few trials."""
+    if not spec.selects:
+        return None
+    outcomes = [each for each in read_outcomes(store, study) if not each.infeasible]
+    scores = [each.value for each in outcomes if each.is_complete and each.value is not None]
+    if not scores:
+        return None
+    ended = [each for each in outcomes if each.state in ("COMPLETE", "PRUNED")]
+    values = [each.value for each in ended if each.value is not None]
+    best = max(scores) if spec.direction == "maximize" else min(scores)
+    return expected_gain(values, best, spec.direction)
 
 
 def _number(value: object) -> float | None:

@@ -97,8 +97,7 @@ def insert_trial(connection: sa.Connection, study_id: int, trial: FrozenTrial) -
     """Insert a trial like `trial`, whose id and number do not matter; its own ones. Raises KeyError
     for a study that is not there."""
     # Numbers count the trials before: two new ones must wait for each other.
-    if connection.execute(_LOCK_STUDY, {"a_study": study_id}).first() is None:
-        raise KeyError(models.NOT_FOUND_MSG)
+    lock_study(connection, study_id)
     row = {
         "a_study": study_id,
         "new_state": trial.state,
@@ -108,6 +107,13 @@ def insert_trial(connection: sa.Connection, study_id: int, trial: FrozenTrial) -
     inserted = connection.execute(_INSERT_TRIAL, row).one()
     _insert_content(connection, inserted.trial_id, trial)
     return inserted.trial_id, inserted.number
+
+
+def lock_study(connection: sa.Connection, study_id: int) -> None:
+    """Nobody else creates a trial of the study until the transaction ends. Raises KeyError for a
+    study that is not there."""
+    if connection.execute(_LOCK_STUDY, {"a_study": study_id}).first() is None:
+        raise KeyError(models.NOT_FOUND_MSG)
 
 
 def delete_study(connection: sa.Connection, study_id: int) -> bool:

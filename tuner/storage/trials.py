@@ -24,6 +24,7 @@ from tuner.storage.attempt_rows import (
     select_attempts,
 )
 from tuner.storage.damage import shortened
+from tuner.storage.drawn_again import drawn_again_in
 from tuner.storage.optuna_rows import (
     OptunaTrial,
     finite_value,
@@ -95,7 +96,7 @@ class Best:
 class Summary:
     """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
     state; `lost`: how many attempts were lost with their worker or loop. `total`: of its slots.
-    `varying`: see `varying_params`."""
+    `drawn_again`: proposals that would have repeated a trial. `varying`: see `varying_params`."""
 
     trials: int
     ends: dict[str, int]
@@ -103,6 +104,7 @@ class Summary:
     best: Best
     varying: tuple[str, ...] = ()
     total: int = 0
+    drawn_again: int = 0
 
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
@@ -355,6 +357,7 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
         best=_find_best(connection, study),
         varying=tuple(_varying(connection, study)),
         total=total_slots_in(connection, study),
+        drawn_again=drawn_again_in(connection, study.study_id),
     )
 
 

@@ -166,6 +166,10 @@ class StopReason(StrEnum):
     TARGET = "target"
     PATIENCE = "patience"
     """The last trials brought nothing better."""
+    SURE = "sure"
+    """Further trials are expected to bring little."""
+    EXHAUSTED = "exhausted"
+    """Every configuration of the space has its trial."""
     ERRORS = "errors"
     """Several trials in a row failed."""
     DELETED = "deleted"
@@ -182,7 +186,7 @@ class StopReason(StrEnum):
     def ends_trials(self) -> bool:
         """Whether running trials are put back at once. Otherwise they train to their end, and only
         no new one is begun."""
-        return self is not StopReason.PATIENCE
+        return self not in (StopReason.PATIENCE, StopReason.SURE, StopReason.EXHAUSTED)
 
     @property
     def awaits_checkpoints(self) -> bool:
@@ -191,7 +195,8 @@ class StopReason(StrEnum):
 
     @property
     def trial_end(self) -> TrialEnd:
-        """How the attempts end that are put back. With PATIENCE none is, unless by an error."""
+        """How the attempts end that are put back. Where running trials train to their end none is,
+        unless by an error."""
         if self is StopReason.STOPPED:
             return TrialEnd.INTERRUPTED
         return TrialEnd(self.value) if self.ends_trials else TrialEnd.ERROR
@@ -203,6 +208,8 @@ _STOPPED_BECAUSE = {
     StopReason.TIMEOUT: "the time limit is reached",
     StopReason.TARGET: "the target is reached",
     StopReason.PATIENCE: "the last trials brought no better score",
+    StopReason.SURE: "further trials are expected to bring little",
+    StopReason.EXHAUSTED: "every configuration of the space has been tried",
     StopReason.ERRORS: "three trials in a row failed",
     StopReason.DELETED: "the study is being deleted",
     StopReason.PAUSED: "the study is paused",

@@ -1,6 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any, Self
 
@@ -39,6 +40,7 @@ from tuner.study.metrics import (
     name_of,
 )
 from tuner.study.metrics import Task as Task
+from tuner.study.prior_spec import PriorSpec
 from tuner.system.locations import expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
@@ -130,6 +132,8 @@ class StudySpec(BaseModel):
     `local_files`: SHA-256 of each file that the network's code reads by `tuner.local_file`, by its
     path there.
 
+    `prior`: what is known of good configurations before the first trial.
+
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
     uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
 
@@ -148,6 +152,7 @@ class StudySpec(BaseModel):
     heads: dict[str, HeadTask] = Field(default_factory=dict)
     sampler: Choice = Choice(name="tpe")
     pruner: Choice = Choice(name="hyperband")
+    prior: PriorSpec = PriorSpec()
     metric: str
     direction: Direction
     seed: int = 0
@@ -368,11 +373,15 @@ class StudySpec(BaseModel):
         return self.space.choices()
 
     def first_trials(self) -> list[dict[str, Scalar]]:
-        """The flat parameters of the trials before the sampler's first: the baselines, and for a
-        grid every point that is not one of them. Raises SpecError for a grid that is too large."""
+        """The flat parameters of the trials before the sampler's first: the baselines, what the
+        prior adds to them, and for a grid every point that is not one of them. Raises SpecError for
+        a grid that is too large."""
         if self.sampler.name == "listed":  # the loop gives each slot its configuration
             return []
         trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
+        if not self.space.function_kind.defines_space:  # else ranges are known only as it runs
+            more = (*self.prior.learned, *self.prior.portfolio)
+            trials += [flat for flat in _once(more) if flat not in trials]
         if self.sampler.name != "grid":
             return trials
         points = self.space.grid_size() or 0
@@ -413,6 +422,15 @@ class StudySpec(BaseModel):
 
         modules = imported_modules(self.code[path].text.encode(), read)
         return {module: self.code[beside(path, module)] for module in modules}
+
+
+def _once(configurations: Iterable[dict[str, Scalar]]) -> Iterator[dict[str, Scalar]]:
+    """Each configuration once, in their order."""
+    seen: list[dict[str, Scalar]] = []
+    for flat in configurations:
+        if flat not in seen:
+            seen.append(flat)
+            yield dict(flat)
 
 
 def beside(path: str, module: str) -> str:

@@ -146,6 +146,9 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "own metrics": lambda spec: ", ".join(sorted(map(str, spec.own_metrics.values()))) or "none",
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
+    # By their sources: an earlier study may have gone on, a later tuner ships another portfolio.
+    "prior": lambda spec: spec.prior.in_words,
+    "portfolio": lambda spec: "yes" if spec.prior.with_portfolio else "no",
     "task": lambda spec: spec.task,
     "kind of function": lambda spec: spec.function_kind,
     "validation share": lambda spec: _data_fact(spec, "validation"),

@@ -232,6 +232,10 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     }
     if spec.record:
         fixed["record"] = ", ".join(spec.record)
+    if spec.prior.learned_from:
+        fixed["learn_from"] = ", ".join(spec.prior.learned_from)
+    fixed |= {"prior": "yes"} if spec.prior.of_defaults else {}
+    fixed |= {"portfolio": "yes"} if spec.prior.with_portfolio else {}
     if spec.own_metrics:
         fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":

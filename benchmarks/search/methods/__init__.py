@@ -17,8 +17,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Family:
-    """`module`: it has `build`. `code`: further files and folders of the repository, and
-    `packages`: installed ones, upon whose change the method's results are computed anew."""
+    """`module`: it has `build`. `code`: further files and folders of the repository (a method may
+    learn from tables), and `packages`: installed ones, upon whose change the method's results are
+    computed anew."""
 
     module: str
     code: tuple[str, ...] = ()
@@ -26,15 +27,43 @@ class Family:
 
 
 _HERE = "benchmarks.search.methods"
+_RIVALS = "benchmarks.search.rivals"
+# Their versions are pinned there; the project's own environment lacks the packages.
+_RIVALS_CODE = tuple(
+    f"benchmarks/search/rivals/{name}" for name in ("library_spaces.py", "requirements.in")
+)
+_IN_HERE = "benchmarks/search/methods"
 FAMILIES: dict[str, Family] = {
     "random": Family(f"{_HERE}.random_search"),
     "optuna": Family(f"{_HERE}.optuna_search", packages=("optuna",)),
+    "portfolio": Family(
+        f"{_HERE}.portfolio_search",
+        code=(
+            "tuner/algorithms",
+            f"{_IN_HERE}/tuner_search.py",
+            "benchmarks/search/portfolio.py",
+            "benchmarks/search/tables",
+        ),
+        packages=("optuna",),
+    ),
     "top-k": Family(f"{_HERE}.top_k", code=("benchmarks/search/methods/random_search.py",)),
     "tuner": Family(
         f"{_HERE}.tuner_search",
         code=("benchmarks/search/methods/optuna_search.py",),
         packages=("optuna",),
     ),
+    "prior": Family(
+        f"{_HERE}.prior_search",
+        code=(
+            "benchmarks/search/methods/optuna_search.py",
+            "benchmarks/search/methods/tuner_search.py",
+            "tuner/algorithms/priors.py",
+        ),
+        packages=("optuna",),
+    ),
+    "syne-tune": Family(f"{_RIVALS}.syne_tune_search", code=_RIVALS_CODE),
+    "neps": Family(f"{_RIVALS}.neps_search", code=_RIVALS_CODE),
+    "keras-tuner": Family(f"{_RIVALS}.keras_tuner_search", code=_RIVALS_CODE),
 }
 
 
@@ -60,7 +89,9 @@ def code_version(name: str) -> str:
     digest = hashlib.sha256()
     for path in (own, *map(Path, family.code)):
         whole = REPOSITORY / path
-        files = sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
+        files = [whole]
+        if not path.suffix:
+            files = sorted(f for f in whole.rglob("*") if f.suffix in (".py", ".parquet"))
         for file in files:
             digest.update(file.read_bytes())
     for package in family.packages:
