@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from tuner.algorithms.curve_sampler import CurveSampler, _ranks
+from tuner.algorithms.curve_sampler import CurveSampler, _better_ones, _Seen
 
 Params = dict[str, Any]
 SPACE = {
@@ -166,5 +168,30 @@ def test_several_objectives_are_refused() -> None:
         study.ask(SPACE)
 
 
-def test_equal_scores_share_a_rank() -> None:
-    np.testing.assert_array_equal(_ranks(np.array([3.0, 1.0, 3.0, np.inf])), [2.5, 1, 2.5, 4])
+def seen(*bests: float, first: int = 1) -> _Seen:
+    return _Seen(np.zeros(1), np.arange(first, first + len(bests)), np.array(bests))
+
+
+def test_trials_are_compared_at_the_last_step_that_both_have() -> None:
+    slow, fast, broken = seen(5.0, 3.0, 1.0), seen(4.0), seen(np.inf)
+    np.testing.assert_array_equal(_better_ones([slow, fast, broken]), [1, 0, 2])
+    fast = seen(4.0, 4.0, 4.0)
+    np.testing.assert_array_equal(_better_ones([slow, fast, broken]), [0, 1, 2])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(-5, 5), min_size=1, max_size=6), min_size=2, max_size=12))
+def test_the_comparison_is_that_of_every_pair(reported: list[list[int]]) -> None:
+    curves = [np.minimum.accumulate(np.array(values, dtype=float)) for values in reported]
+    expected = []
+    for own in curves:
+        places = [
+            0.5 * (np.sign(own[m] - other[m]) + 1) for other in curves for m in [_last(own, other)]
+        ]
+        expected.append(sum(places) - 0.5)
+    result = _better_ones([seen(*curve) for curve in curves])
+    np.testing.assert_allclose(result, expected)
+
+
+def _last(own: Any, other: Any) -> int:
+    return min(len(own), len(other)) - 1
