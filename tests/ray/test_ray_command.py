@@ -21,6 +21,7 @@ from waiting import wait_until
 OWN_CODE = "def train(params, trial):\n    trial.report(1, val_loss=params['x'])\n"
 CREATE = ("study", "create", "own", "--network", "own.py:train", "--metric", "val_loss")
 PRINTED = "printed.txt"
+IN_A_SOAK = pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
 ON_LOOPBACK = "127.0.0.1:1"  # nobody listens on it
 
 
@@ -155,6 +156,7 @@ assert ray.is_initialized()
 """
 
 
+@IN_A_SOAK
 def test_searches_of_a_notebook(own_study: Command, ray_nodes: RayNodes, tmp_path: Path) -> None:
     """Ray is imported before; in the end it is connected by the notebook itself."""
     environment = {k: v for k, v in ray_nodes.joining.items() if k != "RAY_AUTH_MODE"}
@@ -164,7 +166,7 @@ def test_searches_of_a_notebook(own_study: Command, ray_nodes: RayNodes, tmp_pat
     assert slots(tmp_path) == 2
 
 
-@pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
+@IN_A_SOAK
 def test_a_node_that_joins_with_other_versions(
     tuner: Command, ray_nodes: RayNodes, tmp_path: Path, other_numpy: dict[str, str]
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_node_that_joins_with_other_versions(
     assert nodes == {*ray_nodes.node_ids}
 
 
+@IN_A_SOAK
 def test_a_cluster_of_its_own_ends_with_the_search(own_study: Command) -> None:
     """`--on ray` where no cluster runs: nothing is left of it, neither processes nor files."""
     with tempfile.TemporaryDirectory(prefix="tr-", dir="/tmp") as folder:

@@ -121,15 +121,8 @@ def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: 
 
 
 @SQLITE
-@pytest.mark.times(1, 30)
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGKILL,
-        pytest.param(signal.SIGTERM, marks=IN_A_SOAK),
-        pytest.param(signal.SIGINT, marks=IN_A_SOAK),
-    ],
-)
+@pytest.mark.times(0, 30)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_loop_ended(
     ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check, number: signal.Signals
 ) -> None:
