@@ -267,7 +267,9 @@ class _Search:
         What dead loops left is put right all the same. No worker is started, and neither the data
         nor the trials are read."""
         total = self.options.limits.trials
-        if not all_done(self.store, self.study, total):
+        # Which of the paused trials goes on, only a loop can tell.
+        has_paused = slots.has_state(self.store, self.study, "paused")
+        if has_paused or not all_done(self.store, self.study, total):
             return None
         repair(self.store, self.study)
         status = RunStatus(total)
