@@ -12,6 +12,7 @@ from tuner.runner import RunStatus, Silent
 from tuner.runner.search import open_writer
 from tuner.storage import leases, paused_slots, slots, study_control
 from tuner.storage.studies import load_study
+from tuner.storage.trial_pages import read_trial_page
 from tuner.storage.trials import TrialRow, summarize
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.spec import Choice
@@ -108,6 +109,8 @@ def test_a_stopped_search_keeps_its_paused_trials_and_the_next_ends_them(bench: 
     assert {t.trial_id for t in bench.trials if t.state == "WAITING"} >= set(kept)
     assert summarize(bench.store, study).ends["paused"] == len(kept) >= 2
     assert slots.slot_counts(bench.store, study)["paused"] == len(kept)
+    listed = read_trial_page(bench.store, study, filter_text="state=paused").rows
+    assert sorted(t.trial_id for t in listed) == kept
     set_state(bench, StudyState.RUNNING)
     assert bench.run(9, workers=2).reason is None
     check_ended(bench, 9)
