@@ -190,7 +190,11 @@ def optimize(
     )
     with _listed(study, search.stopping), logging_about(study=study.name):
         outcome, delivered = search.run()
-    if options.daemon_id is not None and outcome.reason in _ENOUGH:
+    # An exhausted space may leave slots that no trial can have.
+    has_enough = outcome.reason in _ENOUGH or (
+        outcome.reason is StopReason.EXHAUSTED and outcome.status.done < outcome.status.total
+    )
+    if options.daemon_id is not None and has_enough:
         set_state(store, study, StudyState.STOPPED)
     return outcome, delivered
 
