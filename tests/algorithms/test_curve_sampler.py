@@ -99,6 +99,19 @@ def test_a_trial_that_failed_teaches_nothing() -> None:
     assert space == {}
 
 
+def test_what_a_paused_trial_reports_later_is_seen() -> None:
+    study = study_of(bowl)
+    sampler, trials = study.sampler, study.trials
+    assert isinstance(sampler, CurveSampler)
+    sampler._learn_space(trials)
+    before = sampler._seen(study.direction, trials)
+    last = max(trials[3].intermediate_values)
+    trials[3].intermediate_values[last + 1] = -9.0
+    after = sampler._seen(study.direction, trials)
+    assert after[3].bests[-1] == -9.0
+    assert all(after[n] is before[n] for n in range(len(trials)) if n != 3)
+
+
 def test_trials_side_by_side_are_apart() -> None:
     study = study_of(bowl)
     places = np.array([[p["x"], np.log10(p["rate"]) / 4] for p in proposals(study, 12)])

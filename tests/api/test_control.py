@@ -41,6 +41,16 @@ def test_a_study_is_created_with_its_total(bench: Bench) -> None:
     assert (slots.total_slots(bench.store, row), row.priority) == (4, 3)
     tuner.create_study("iris", **options, trials=2)
     assert slots.total_slots(bench.store, row) == 4
+    limits = {"target_score": 0.9, "patience_trials": 7, "trial_timeout": "1m", "until_sure": "2%"}
+    tuner.create_study("iris", **options, **limits)
+    assert load_study(bench.store, "iris").limits == {
+        "target": 0.9,
+        "patience_trials": 7,
+        "trial_timeout_s": 60.0,
+        "until_sure": "2%",
+    }
+    with pytest.raises(UsageError, match="target_score must be"):
+        tuner.create_study("other", **options, target_score="high")
     for wrong in ({"trials": 0}, {"trials": True}, {"priority": 0.5}):
         with pytest.raises(UsageError, match=f"^{next(iter(wrong))} must be"):
             tuner.create_study("other", **options, **wrong)

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from test_runner_control import lost_nothing
-from toy_study import Bench
+from toy_study import Bench, any_of
 
 from tuner.runner import RunStatus, Silent
 from tuner.runner.search import open_writer
 from tuner.storage import leases, paused_slots, slots, study_control
 from tuner.storage.studies import load_study
+from tuner.storage.trial_pages import read_trial_page
 from tuner.storage.trials import TrialRow, summarize
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.spec import Choice
@@ -108,6 +109,8 @@ def test_a_stopped_search_keeps_its_paused_trials_and_the_next_ends_them(bench: 
     assert {t.trial_id for t in bench.trials if t.state == "WAITING"} >= set(kept)
     assert summarize(bench.store, study).ends["paused"] == len(kept) >= 2
     assert slots.slot_counts(bench.store, study)["paused"] == len(kept)
+    listed = read_trial_page(bench.store, study, filter_text="state=paused").rows
+    assert sorted(t.trial_id for t in listed) == kept
     set_state(bench, StudyState.RUNNING)
     assert bench.run(9, workers=2).reason is None
     check_ended(bench, 9)
@@ -136,6 +139,30 @@ def test_a_search_of_fewer_trials_leaves_the_others_of_the_study_alone(bench: Be
     }
     bench.run(9)
     check_ended(bench, 9)
+
+
+def test_a_search_of_fewer_trials_is_no_end_for_those_beyond_it(bench: Bench) -> None:
+    """Their paused ones stay so, though nothing else is left of the study."""
+    create(bench, FALLING)
+    slots.ensure_slots(bench.store, load_study(bench.store), 9)
+    bench.run(2)
+    bench.run(9, watcher=OncePaused(bench, 8, lambda: set_state(bench, StudyState.STOPPED)))
+    set_state(bench, StudyState.RUNNING)
+    bench.run(2)
+    assert bench.slots == {"done": 1, "paused": 8}
+    bench.run(9)
+    check_ended(bench, 9)
+
+
+def test_a_paused_trial_that_fails_later_is_trained_again(bench: Bench) -> None:
+    """In a space without another configuration for its slot."""
+    parameters = {"x": any_of(0.1, 0.9), "act": any_of("learn", "raise"), "at": 2}
+    baselines = [{"x": 0.9, "act": "raise"}, {"x": 0.1, "act": "learn"}]
+    bench.create(LONG | parameters, baselines, pruner=PROMOTION)
+    assert bench.run(4, timeout_s=60).status.done == 4
+    assert (bench.trials[0].state, bench.trials[0].end) == ("FAIL", "user_error")
+    tried = {(t.params["x"], t.params["act"]) for t in bench.trials if t.state != "FAIL"}
+    assert len(tried) == len(bench.trials) - bench.states.count("FAIL") == 4
 
 
 def test_a_paused_trial_that_somebody_stops_ends_soon(bench: Bench) -> None:

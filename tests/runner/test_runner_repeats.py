@@ -1,12 +1,14 @@
 """No trial repeats a configuration: proposals are drawn again, and a space has an end."""
 
 import pytest
+import sqlalchemy as sa
 from toy_study import Bench, any_of
 
 from tuner.algorithms.expected_gain import FEWEST_TRIALS, GainLimit
 from tuner.runner import most_trials
 from tuner.storage import slots
 from tuner.storage.drawn_again import count_drawn_again
+from tuner.storage.schema import slot_rows
 from tuner.storage.studies import load_study
 from tuner.storage.trial_outcomes import read_expected_gain
 from tuner.storage.trials import retry
@@ -51,6 +53,22 @@ def test_slots_beyond_the_space_are_given_up(bench: Bench) -> None:
     outcome = bench.run(20, asked={"follows_total": True})
     assert outcome.reason is StopReason.EXHAUSTED
     assert slots.total_slots(bench.store, study) == 6
+
+
+@SQLITE
+def test_a_slot_that_nothing_is_left_for_is_no_reason_to_wait(bench: Bench) -> None:
+    """Its trial had failed, its configuration was imported: slots behind it have trials."""
+    study = bench.create(SIX)
+    slots.ensure_slots(bench.store, study, 6)
+    bench.run(6)
+
+    def free_first(connection: sa.Connection) -> None:
+        connection.execute(sa.update(slot_rows).where(slot_rows.c.number == 1).values(number=7))
+        slots.insert_open(connection, study.study_id, 0, 1)
+
+    bench.store.write(free_first)
+    outcome = bench.run(7, timeout_s=30)
+    assert (outcome.reason, outcome.status.done_here) == (StopReason.EXHAUSTED, 0)
 
 
 def test_loops_side_by_side_share_a_small_space(bench: Bench) -> None:

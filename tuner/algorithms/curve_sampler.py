@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ BEST_SEEN = 150
 LATEST_SEEN = 250
 _TREES = 10
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+# Of a trial that has ended: a paused one is shown as pruned too, and changes when it goes on.
+_Version = tuple[TrialState, int, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class CurveSampler(BaseSampler):
         self._n_startup_trials, self._n_candidates = n_startup_trials, n_candidates
         self._random_share, self._spacing = random_share, spacing
         self._space = UnitSpace({})
-        self._finished: dict[int, _Seen] = {}
+        self._finished: dict[int, tuple[_Version, _Seen]] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._known: set[int] = set()
 
@@ -129,13 +132,14 @@ class CurveSampler(BaseSampler):
     def _seen(self, direction: StudyDirection, trials: Sequence[FrozenTrial]) -> list[_Seen]:
         seen = []
         for trial in trials:
-            known = self._finished.get(trial._number)
-            if known is None:
+            of_version, known = self._finished.get(trial._number, (None, None))
+            version = trial.state, len(trial.intermediate_values), trial.datetime_complete
+            if known is None or of_version != version:
                 point = self._space.point(trial.params, self._random(trial._number, "absent"))
                 features = self._space.features(point[None])[0]
                 known = _Seen(features, *_reports(trial, direction))
                 if trial.state in _FINISHED:
-                    self._finished[trial._number] = known
+                    self._finished[trial._number] = version, known
             seen.append(known)
         return _in_view(seen)
 

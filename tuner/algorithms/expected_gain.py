@@ -55,8 +55,8 @@ class ExpectedGain:
 
 def expected_gain(values: Sequence[float], best: float, direction: str) -> ExpectedGain | None:
     """The expected gain of a study. `values`: of the trials that have ended with one, complete or
-    pruned, in the order of their numbers; `best`: the best score, which is among them. None where
-    fewer than FEWEST_TRIALS have ended."""
+    pruned, in the order in which they ended; `best`: the best score, which is among them. None
+    where fewer than FEWEST_TRIALS have ended."""
     if len(values) < FEWEST_TRIALS:
         return None
     sign = 1.0 if direction == "maximize" else -1.0

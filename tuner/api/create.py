@@ -72,6 +72,10 @@ def create_study(
     learn_from: str | Study | Iterable[str | Study] = (),
     trials: int | None = None,
     priority: int | None = None,
+    target_score: float | None = None,
+    patience_trials: int | None = None,
+    trial_timeout: float | str | None = None,
+    until_sure: float | str | None = None,
     storage: str | _PathLike | None = None,
     tracking_uri: str | None = None,
 ) -> Study:
@@ -143,6 +147,13 @@ def create_study(
         trials: the study's total number of trials, which daemons (`tuner worker`) train; None
             leaves it to `Study.optimize`.
         priority: daemons take studies with a higher number first; None is 0.
+        target_score: daemons stop the study when a trial's score is this good. This and the three
+            that follow hold for daemons; `Study.optimize` has its own, there named `target`.
+        patience_trials: they stop it when this many trials in a row bring no better score.
+        trial_timeout: they end a trial after this time: seconds, or a text such as "30m".
+        until_sure: they stop it when 20 further trials are expected to improve the best score by
+            less than this; "5%" is a part of the way from the median trial to the best; "auto" is
+            5 %.
         storage: the database's URL, or the path of a SQLite file; None takes TUNER_STORAGE, else
             tuner.db in the current folder.
         tracking_uri: MLflow's store or server; None takes MLFLOW_TRACKING_URI, else a local store.
@@ -165,8 +176,16 @@ def create_study(
     Study('trees', metric='val_accuracy', direction='maximize')
     """
     check_texts(name=name, experiment=experiment)
-    plan = StudyPlan(trials=plain(trials), priority=plain(priority))
-    plan.check(spell=str)
+    plan = StudyPlan(
+        trials=plain(trials),
+        priority=plain(priority),
+        target=plain(target_score),
+        patience_trials=plain(patience_trials),
+        trial_timeout=plain(trial_timeout),
+        until_sure=plain(until_sure),
+    )
+    # `target` is the column of a table here.
+    plan.check(spell=lambda name: "target_score" if name == "target" else name)
     place = Place.find(storage, tracking_uri)
     settings = place.settings
     wanted = wanted_study(

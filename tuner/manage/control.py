@@ -93,6 +93,7 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
     have begun; without `may_lower` it is left as it is. A grid has no more trials than points.
     Raises StudyError for the total of a comparison, LeaseLost for a study that was deleted."""
     plan.check()
+    check_gain_limit(study, None if plan.until_sure == NO_LIMIT else plan.until_sure)
     if plan.trials is not None:
         check_is_search(study, "study set --trials")
         trials = min(plan.trials, most_trials(store, study))
@@ -102,7 +103,6 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
             slots.ensure_slots(store, study, trials)
     if plan.priority is not None:
         study_control.set_priority(store, study, plan.priority)
-    check_gain_limit(study, None if plan.until_sure == NO_LIMIT else plan.until_sure)
     if limits := plan._limits():
         study_control.change_limits(store, study, limits)
     return slots.total_slots(store, study)

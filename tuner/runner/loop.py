@@ -154,7 +154,7 @@ class Loop:
         # Before paused trials are ended: with fewer slots to come, more of them may go on.
         self._is_exhausted = self._has_tried_all() or self._is_exhausted
         self._promotions.end_last(self._status.total)
-        if not self._has_all_done():
+        if not self._has_all_done() and not self._has_only_surplus():
             return False
         if self._is_exhausted:
             self._stopping.stop(StopReason.EXHAUSTED)
@@ -162,6 +162,12 @@ class Loop:
 
     def _has_all_done(self) -> bool:
         return all_done(self._writer.store, self._writer.lease, self._status.total)
+
+    def _has_only_surplus(self) -> bool:
+        """Whether no trial will ever take the slots that are left. They cannot go where later ones
+        have trials: one had failed, and its configuration was imported then."""
+        store, lease = self._writer.store, self._writer.lease
+        return self._is_exhausted and not slots.has_unfinished(store, lease)
 
     def _has_tried_all(self) -> bool:
         """Whether every configuration of the space has its trial, and slots are left that no trial

@@ -50,12 +50,17 @@ class Promotions:
 
     def end_last(self, limit: int) -> None:
         """End the paused trials where the study has nothing else left to do: they were worse than
-        those that went on, and are pruned."""
+        those that went on, and are pruned. None where it has more slots than the limit: of those
+        beyond it some may go on."""
         if not self._pauses:
             return
         self.end_stopped()
         store, lease = self._writer.store, self._writer.lease
-        if slots.has_state(store, lease, "open", "claimed") or self.next_trial(limit) is not None:
+        if slots.total_slots(store, lease) > limit or slots.has_state(
+            store, lease, "open", "claimed"
+        ):
+            return
+        if self.next_trial(limit) is not None:
             return
         while claimed := paused_slots.claim_last(store, lease):
             logger.info("%d paused trials are pruned: none of them goes on", len(claimed))

@@ -78,8 +78,8 @@ class Proposals:
         return Room(self._tried.left, self._tried.last_id)
 
     def _read_trials(self, tried: TriedPoints, but_not: int | None = None) -> None:
-        trials = self._trials.get_all_trials(self._lease.study_id, deepcopy=False)
-        tried.count(trials, but_not)
+        # Not as samplers see them: a paused trial has not ended, and fails perhaps.
+        tried.count(self._trials.stored_trials(self._lease.study_id), but_not)
 
     def _forget_others(self) -> None:
         # As `ask` does: Optuna reads the other trials again where its algorithms ask for them.

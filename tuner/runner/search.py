@@ -190,7 +190,11 @@ def optimize(
     )
     with _listed(study, search.stopping), logging_about(study=study.name):
         outcome, delivered = search.run()
-    if options.daemon_id is not None and outcome.reason in _ENOUGH:
+    # An exhausted space may leave slots that no trial can have.
+    has_enough = outcome.reason in _ENOUGH or (
+        outcome.reason is StopReason.EXHAUSTED and outcome.status.done < outcome.status.total
+    )
+    if options.daemon_id is not None and has_enough:
         set_state(store, study, StudyState.STOPPED)
     return outcome, delivered
 
@@ -267,7 +271,9 @@ class _Search:
         What dead loops left is put right all the same. No worker is started, and neither the data
         nor the trials are read."""
         total = self.options.limits.trials
-        if not all_done(self.store, self.study, total):
+        # Which of the paused trials goes on, only a loop can tell.
+        has_paused = slots.has_state(self.store, self.study, "paused")
+        if has_paused or not all_done(self.store, self.study, total):
             return None
         repair(self.store, self.study)
         status = RunStatus(total)

@@ -87,11 +87,11 @@ def _queries(dialect: str, of_one: bool) -> tuple[list[sa.Select[Any]], sa.Selec
 
 
 def _slots(study_id: sa.BindParameter[int]) -> sa.Select[Any]:
-    """How many slots there are, and how many are open, as far as they are few: with many, trials
-    begin and end all the time, which the claimed ones show."""
+    """How many slots there are, and how many are open or paused, as far as they are few: with many,
+    trials begin and end all the time, which the claimed ones show."""
     own = slot_rows.c.study_id == study_id
     last = sa.select(sa.func.max(slot_rows.c.number)).where(own)
-    is_open = slot_rows.c.state == "open"
+    is_open = slot_rows.c.state.in_(("open", "paused"))
     some_open = sa.select(slot_rows.c.study_id).where(own, is_open).limit(_MOST_OPEN).subquery()
     number = sa.select(sa.func.count()).select_from(some_open)
     return sa.select(last.scalar_subquery(), number.scalar_subquery())

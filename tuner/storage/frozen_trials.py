@@ -297,13 +297,17 @@ class OrderedCache(_CachedStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
+        trials = self.stored_trials(study_id)
+        if self._shows_paused:
+            trials = [_as_pruned(t) if _waits_with_reports(t) else t for t in trials]
+        trials = [t for t in trials if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def stored_trials(self, study_id: int) -> list[FrozenTrial]:
+        """All trials, not copied, in the states that they have in the database."""
         self._read_trials_from_remote_storage(study_id)
         with self._lock:
-            cached: Iterable[FrozenTrial] = self._studies[study_id].trials.values()
-            if self._shows_paused:
-                cached = [_as_pruned(t) if _waits_with_reports(t) else t for t in cached]
-            trials = [t for t in cached if states is None or t.state in states]
-        return copy.deepcopy(trials) if deepcopy else trials
+            return list(self._studies[study_id].trials.values())
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """Read, as Optuna does, the trials that are new, and those that had not ended when last

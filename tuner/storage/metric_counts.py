@@ -1,6 +1,5 @@
 """Counts over all studies of a database, for monitors."""
 
-
 import sqlalchemy as sa
 
 from tuner.storage.deliveries import ENDED

@@ -559,6 +559,16 @@ def slot_counts(store: Store, study: StudyKey, limit: int | None = None) -> dict
     return {row[0]: row[1] for row in rows}
 
 
+def has_unfinished(store: Store, study: StudyKey) -> bool:
+    """Whether a trial that has a slot of the study has not ended."""
+    query = sa.select(slot_rows.c.number).where(
+        slot_rows.c.study_id == study.study_id,
+        slot_rows.c.state != "done",
+        slot_rows.c.trial_id.is_not(None),
+    )
+    return store.read(lambda connection: connection.execute(query.limit(1)).first() is not None)
+
+
 def has_state(store: Store, study: StudyKey, *states: str) -> bool:
     """Whether a slot of the study is in one of these states."""
     query = sa.select(slot_rows.c.number).where(

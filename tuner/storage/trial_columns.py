@@ -37,6 +37,7 @@ from tuner.study.ends import TrialEnd
 from tuner.values import Scalar, as_switch, join_names, suggest_names, word
 
 _UNFINISHED = ("WAITING", "RUNNING")
+_PAUSED = "paused"  # it waits at a rung
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def trial_columns(connection: sa.Connection, study: StudyRow) -> dict[str, Trial
     last, metric = partial(_of_last_attempt, study), _Metrics(study, connection.dialect.name)
     shown = [
         _numbers("trial", optuna_trials.c.number, order=optuna_trials.c.trial_id),
-        _words("state", _lower_state(), [state.lower() for state in STATES], _outcome(study)),
+        _words(
+            "state", _state(study), [*(each.lower() for each in STATES), _PAUSED], _outcome(study)
+        ),
         _numbers("score", _score()),
         *(_numbers(name, metric.of_score(name)) for name in beside),
         _numbers("epochs", last(attempts.c.epochs)),
@@ -147,11 +150,17 @@ def _lower_state() -> sa.ColumnElement[str]:
     return sa.func.lower(state_of_trial())
 
 
+def _state(study: StudyRow) -> sa.ColumnElement[str]:
+    is_waiting = state_of_trial() == "WAITING"
+    at_rung = _of_last_attempt(study, attempts.c.end) == TrialEnd.AT_RUNG.value
+    return sa.case((is_waiting & at_rung, _PAUSED), else_=_lower_state())
+
+
 def _outcome(study: StudyRow) -> sa.ColumnElement[str]:
     """As `ends.outcome`: how the trial ended, or its state before that."""
     end = _of_last_attempt(study, attempts.c.end)
     ended = sa.func.coalesce(end, _lower_state())
-    return sa.case((state_of_trial().in_(_UNFINISHED), _lower_state()), else_=ended)
+    return sa.case((state_of_trial().in_(_UNFINISHED), _state(study)), else_=ended)
 
 
 def _score() -> sa.ColumnElement[float]:

@@ -101,12 +101,25 @@ def _read_outcomes(connection: sa.Connection, study: StudyKey) -> list[TrialOutc
     ]
 
 
+def _read_by_end(connection: sa.Connection, study: StudyKey) -> list[TrialOutcome]:
+    """The same in the order in which they stopped to train: one that was paused may bring the best
+    score long after others that began later."""
+    query = (
+        sa.select(attempts.c.trial_id, sa.func.max(attempts.c.ended_at))
+        .where(attempts.c.study_uuid == study.uuid)
+        .group_by(attempts.c.trial_id)
+    )
+    ends = {trial_id: _number(ended_at) for trial_id, ended_at in connection.execute(query)}
+    outcomes = _read_outcomes(connection, study)
+    return sorted(outcomes, key=lambda each: ends.get(each.trial_id) or 0.0)
+
+
 def read_expected_gain(store: Store, study: StudyKey, spec: StudySpec) -> ExpectedGain | None:
     """What further trials are expected to bring; None for a study that selects nothing, or has too
     few trials."""
     if not spec.selects:
         return None
-    outcomes = [each for each in read_outcomes(store, study) if not each.infeasible]
+    outcomes = [each for each in store.read(_read_by_end, study) if not each.infeasible]
     scores = [each.value for each in outcomes if each.is_complete and each.value is not None]
     if not scores:
         return None

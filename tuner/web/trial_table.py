@@ -25,7 +25,7 @@ from tuner.web.web_setup import LARGEST_NUMBER, OpenedStudy
 
 router = APIRouter()
 
-_STATES = ("complete", "pruned", "fail", "running", "waiting")
+_STATES = ("complete", "pruned", "fail", "running", "waiting", "paused")
 _USUAL_ENDS = frozenset(end.value for end in TrialEnd if end.is_usual)
 _LONGEST_TEXT = 2000
 
