@@ -119,3 +119,6 @@ def test_reports_leave_out_what_has_too_few_runs(bench, tmp_path):
     assert "own: left out tuner:random, which has 2 of the 4 runs of random" in done.output
     page = (tmp_path / "docs" / "search-methods.md").read_text()
     assert "`random`" in page and "tuner:random" not in page
+    next((tmp_path / "results" / "random").rglob("*first*seed1*")).unlink()
+    bench("report", *shown, methods=["random"])
+    assert "2 tables, 1 to 2 seeds." in (tmp_path / "docs" / "search-methods.md").read_text()
