@@ -23,7 +23,7 @@ BASELINE = "optuna:tpe+hyperband"
 OURS = "tuner:tpe+hyperband"
 # The one with the smallest held-out error: docs/search-methods.md.
 LOOKUP = "forest"
-CHEAP = (
+DEFAULT_METHODS = (
     "random",
     "top-k",
     "optuna:tpe",
@@ -33,6 +33,8 @@ CHEAP = (
     "optuna:random+hyperband",
     OURS,
     "tuner:random+hyperband",
+    "tuner:tpe+promotion",
+    "tuner:curves+promotion",
 )
 DEFAULT_RESULTS = Path("build/search-results")
 
@@ -67,7 +69,7 @@ ResultsFolder = Annotated[
 def run_command(
     tables: Tables = [],  # noqa: B006  typer copies it
     only: Only = [],  # noqa: B006
-    methods: Methods = list(CHEAP),  # noqa: B006
+    methods: Methods = list(DEFAULT_METHODS),  # noqa: B006
     seeds: Seeds = 5,
     workers: Workers = 2,
     budget: Budget = 25,

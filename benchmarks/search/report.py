@@ -1,7 +1,7 @@
 """The results as a page: one table a group of tables, one of ours against all, and two plots."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,16 +148,15 @@ def _group_parts(
     group: Group, plan: Plan, baseline: str, ours: str, outdated: set[str], plot: str
 ) -> list[str]:
     keys = group.keys
-    tables, seeds = len({table for table, _ in keys}), len({seed for _, seed in keys})
     parts = [
         f"### {_TITLES.get(group.name, group.name)}",
-        f"{tables} tables, {seeds} seeds.",
+        f"{_extent(keys)}.",
         epochs_table(group, baseline, outdated),
         regret_table(group, plan.budget),
     ]
     if outdated & group.measured.keys():
         parts.append("\\* measured with an earlier version of the method's code.")
-    rivals = [n for n in group.measured if n != ours and not n.startswith("tuner:")]
+    rivals = [n for n in group.measured if n != ours and not n.startswith(_OWN)]
     if ours in group.measured and rivals:
         parts.append(f"`{ours}` on each table, median epochs to the best 1 %:")
         parts.append(each_table(group, ours, rivals))
@@ -166,6 +165,19 @@ def _group_parts(
 
 
 _TITLES = {"taskset": "TaskSet", "own": "Tables made with tuner"}
+_OWN = ("tuner:", "prior:", "portfolio:")  # tuner's own methods, which are no rivals of it
+
+
+def _extent(keys: Iterable[Key]) -> str:
+    """`12 tables, 5 seeds`; `4 to 5 seeds` where the baseline's runs are not all done."""
+    seeds = sorted(Counter(table for table, _ in keys).values())
+    fewest, most = seeds[0], seeds[-1]
+    count = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{_counted(str(len(seeds)), 'table')}, {_counted(count, 'seed')}"
+
+
+def _counted(count: str, noun: str) -> str:
+    return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

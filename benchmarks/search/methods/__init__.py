@@ -33,6 +33,9 @@ _RIVALS_CODE = tuple(
     f"benchmarks/search/rivals/{name}" for name in ("library_spaces.py", "requirements.in")
 )
 _IN_HERE = "benchmarks/search/methods"
+# What a form with this pruner uses beside its family's code.
+_PAUSING = "+promotion"
+_PAUSING_CODE = (f"{_IN_HERE}/paused_search.py", "tuner/algorithms/promotion.py")
 FAMILIES: dict[str, Family] = {
     "random": Family(f"{_HERE}.random_search"),
     "optuna": Family(f"{_HERE}.optuna_search", packages=("optuna",)),
@@ -87,7 +90,8 @@ def code_version(name: str) -> str:
     family = family_of(name)
     own = Path(*family.module.split(".")).with_suffix(".py")
     digest = hashlib.sha256()
-    for path in (own, *map(Path, family.code)):
+    code = (*family.code, *(_PAUSING_CODE if _PAUSING in name else ()))
+    for path in (own, *map(Path, code)):
         whole = REPOSITORY / path
         files = [whole]
         if not path.suffix:
