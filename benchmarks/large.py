@@ -44,23 +44,26 @@ _PROGRAM = Path(sys.executable).with_name("tuner")
 
 def searching(trials: int = 50_000, runs: int = 3) -> Result:
     """`idle`: seconds, seconds of CPU and peak MiB of `tuner optimize` with nothing to do, the best
-    of some runs. `first` and `further`: seconds and seconds of CPU of a trial without its training,
-    from its slot to its end. `mib`: the peak of the loop's process."""
+    of some runs; `small`: the same of a study with one trial. `first` and `further`: seconds and
+    seconds of CPU of a trial without its training, from its slot to its end. `mib`: the peak of the
+    loop's process."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)
         wanted = Wanted(name="large", data=DataSpec(source="digits"), overrides={"epochs": 2})
         study = create_study(wanted, load_settings(url, None), lambda: store).study
-        fill(store, study, trials)
+        command = [str(_PROGRAM), "--storage", url, "optimize", "--no-tracking", "--workers", "1"]
+        first = _train_first(store, study)
+        small = min(_measured([*command, "--trials", "1"]) for _ in range(runs))
+        _copy(store, first, trials)
         store.close()
-        command = [str(_PROGRAM), "--storage", url, "optimize", "--trials", "100", "--no-tracking"]
-        idle = min(_measured([*command, "--workers", "1"]) for _ in range(runs))
+        idle = min(_measured([*command, "--trials", "100"]) for _ in range(runs))
         asking = [sys.executable, "-m", "benchmarks.large", "asking", "--json"]
         done = subprocess.run(
             [*asking, json.dumps({"url": url})], stdout=subprocess.PIPE, check=True
         )
         costs: Result = json.loads(done.stdout)
-        return {"idle": idle} | costs
+        return {"small": small, "idle": idle} | costs
 
 
 def _measured(command: list[str]) -> list[float]:
@@ -75,16 +78,25 @@ def _measured(command: list[str]) -> list[float]:
 
 def fill(store: Store, study: StudyRow, trials: int) -> None:
     """Run a trial without training it, and copy its rows: with other scores, widths and rates."""
+    _copy(store, _train_first(store, study), trials)
+
+
+def _train_first(store: Store, study: StudyRow) -> int:
+    """The trial's id."""
     writer = open_writer(store, study, leases.open_lease(store, study))
     slots.ensure_slots(store, study, 1)
     running = writer.begin(0, 1)
     assert running is not None
     _end(writer, running)
     writer.close()
+    return running.trial_id
+
+
+def _copy(store: Store, trial_id: int, trials: int) -> None:
     with store.writing() as connection:
         # After the first trials, which wait in the queue.
         last = connection.execute(sa.text("SELECT max(trial_id), max(number) FROM trials")).one()
-        values = {"n": trials, "id": running.trial_id, "last": last[0], "numbered": last[1]}
+        values = {"n": trials, "id": trial_id, "last": last[0], "numbered": last[1]}
         for table in ("trials", *_TABLES):
             connection.execute(sa.text(_copying(connection, table)), values)
         connection.execute(

@@ -98,7 +98,7 @@ def create(
         str | None,
         typer.Option(
             help="How to end hopeless trials early: hyperband, asha, median, percentile, "
-            "threshold, patient or none; promotion pauses them, and goes on with the best.",
+            "threshold, patient, none, or promotion, which pauses them and goes on with the best.",
             metavar="NAME",
             show_default="hyperband; median for an Optuna objective",
         ),

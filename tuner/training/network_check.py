@@ -51,6 +51,8 @@ from tuner.values import clipped
 
 # Probabilities of a row add up to 1 except for float32 rounding, also over thousands of classes.
 _SUM_TOLERANCE = 1e-3
+# A bfloat16 has 8 bits: softmax rounds each of its steps to 0.4 %.
+_ROUNDED_SUM_TOLERANCE = 2e-2
 _SHOWN_VALUES = 6
 _QUICK_S = 0.5
 _LEAST_STRUCTURES = 2  # tried even if time is short: the smallest and the largest
@@ -347,11 +349,14 @@ class _Check:
         other weights, which must differ."""
         binary = task == "binary"
         head = HEAD_ACTIVATIONS[task]
+        tolerance = _SUM_TOLERANCE if values.dtype == np.float32 else _ROUNDED_SUM_TOLERANCE
+        # Exact: bfloat16 values would be summed up in bfloat16.
+        values = values.astype(np.float64)
         values = values[np.isfinite(values).all(axis=-1)]
         if not len(values):
             return
         low, high, sums = values.min(), values.max(), values.sum(axis=-1)
-        if low < -_SUM_TOLERANCE or high > 1 + _SUM_TOLERANCE:
+        if low < -tolerance or high > 1 + tolerance:
             raise self._refusal(
                 f"gives values from {low:.3g} to {high:.3g}, which are no probabilities; end it "
                 f"with activation={head!r}"
@@ -361,7 +366,7 @@ class _Check:
                 f"gives {values[0, 0]:.3g} for every row whatever its weights, as softmax over one "
                 f"unit does; end it with activation={head!r}"
             )
-        if task == "classes" and np.abs(sums - 1).max() > _SUM_TOLERANCE:
+        if task == "classes" and np.abs(sums - 1).max() > tolerance:
             worst = sums[np.abs(sums - 1).argmax()]
             raise self._refusal(
                 f"gives rows that add up to {worst:.3g}, not to 1, which are no probabilities of "
