@@ -11,16 +11,18 @@ from ray_cluster import RayNodes
 from toy_study import Bench, any_of
 from waiting import wait_until
 
+pytestmark = pytest.mark.timeout(600)
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 IN_A_SOAK = pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
 SQLITE_AND_IN_A_SOAK_POSTGRESQL = pytest.mark.parametrize(
     "store", ["sqlite", pytest.param("postgresql", marks=IN_A_SOAK)], indirect=True
 )
-# Long enough for three to train at once, on a machine that is busy with other tests too.
-SLOWLY = {"epochs": 40, "patience": 40, "pace": 0.25}
+# Long enough for three to train at once, although their workers may start 20 s apart on a machine
+# that is busy with other tests too.
+SLOWLY = {"epochs": 120, "patience": 120, "pace": 0.25}
 OFTEN = {"checkpoint_every_s": 0.0}
 # The machine may be busy with other tests.
-SOON_S = 100.0
+SOON_S = 200.0
 
 
 def is_training(bench: Bench, workers: int) -> bool:
@@ -51,7 +53,7 @@ def ended_well(said: str) -> bool:
 def test_a_node_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     bench = ray_bench
     bench.create(SLOWLY)
-    trials = 3 + 3 * times
+    trials = 3 + 2 * times
     loop = bench.start(trials, workers=3, asked=OFTEN)
     moved: list[tuple[int, str]] = []
 
@@ -67,7 +69,7 @@ def test_a_node_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check:
         wait_until(went_on, SOON_S)
         if len(moved) < times:
             ray_nodes.add()
-    said = finish(loop)
+    said = finish(loop, SOON_S)
     assert ended_well(said), said
     name = bench.store.url.get_backend_name()
     check(bench, trials, f"a node of a Ray cluster killed ({name})", times)
@@ -214,12 +216,12 @@ def test_through_ray_client(
     bench = ray_bench
     bench.on = ray_nodes.open_client()
     bench.create(SLOWLY)
-    loop = bench.start(6, workers=3, asked=OFTEN)
+    loop = bench.start(5, workers=3, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     ray_nodes.kill(ray_nodes.node_ids[0])
-    said = finish(loop)
+    said = finish(loop, SOON_S)
     assert ended_well(said), said
-    check(bench, 6, "a node killed under a search through Ray Client", times)
+    check(bench, 5, "a node killed under a search through Ray Client", times)
     assert repeated(bench) == []
     assert ends(bench)["worker_lost"] == 1
 
