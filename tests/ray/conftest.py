@@ -25,10 +25,11 @@ __all__ = [
 
 @pytest.fixture
 def ray_bench(
-    bench: Bench, ray_nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
+    times: int, bench: Bench, ray_nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bench]:
     """A bench whose loops train on the cluster. Those that a test leaves behind are ended, and what
-    they said is shown."""
+    they said is shown. `times` comes first: for tests that are done in a soak only, the cluster is
+    not mended."""
     loops, start = [], bench.start
 
     def remember(*given: Any, **named: Any) -> Loop:

@@ -140,6 +140,7 @@ def test_as_many_workers_as_there_is_room_for(
         assert isinstance(run_trial(workers, REQUEST, worker=1)[-1], Ended)
 
 
+@pytest.mark.skipif("not config.getoption('--soak')", reason="it is done in a soak only")
 def test_a_node_that_cannot_keep_files_is_left_out(
     ray_driver: None, ray_nodes: RayNodes, setup: WorkerSetup, tmp_path: Path
 ) -> None:
