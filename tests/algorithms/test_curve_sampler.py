@@ -208,3 +208,13 @@ def test_the_comparison_is_that_of_every_pair(reported: list[list[int]]) -> None
 
 def _last(own: Any, other: Any) -> int:
     return min(len(own), len(other)) - 1
+
+
+def test_a_trial_that_is_asked_for_again_is_proposed_another_point() -> None:
+    """What was tried already is drawn again, by a new object of the same trial."""
+    study = study_of(bowl)
+    first = study.ask(SPACE)
+    sampler, trial = study.sampler, study._storage.get_trial(first._trial_id)
+    again = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+    assert again != first.params
+    assert bowl(again) < bowl({"x": 0.5, "rate": 0.5, "kind": "a"})

@@ -219,3 +219,17 @@ def test_shipped_portfolios_fit_the_shipped_spaces(kind: str) -> None:
     for configuration in configurations:
         flat = space.transfer(configuration).flat
         assert "learning_rate" in flat
+
+
+def test_a_trial_that_is_asked_for_again_is_drawn_anew_near_its_centre() -> None:
+    """What was tried already is drawn again, by a new object of the same trial."""
+    sampler = PriorSampler(optuna.samplers.RandomSampler(seed=3), [CENTRE], seed=3, share=1.0)
+    study = optuna.create_study(sampler=sampler)
+    trial = study._storage.get_trial(study.ask()._trial_id)
+    rate = SPACE.distributions()["learning_rate"]
+    drawn = []
+    for _ in range(3):
+        sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        drawn.append(sampler.sample_independent(study, trial, "learning_rate", rate))
+    assert len({*drawn}) == 3
+    assert all(0.0003 < each < 0.03 for each in drawn)

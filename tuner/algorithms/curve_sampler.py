@@ -66,6 +66,9 @@ class CurveSampler(BaseSampler):
         self._finished: dict[int, tuple[_Version, _Seen]] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._known: set[int] = set()
+        # What was seen for the trial that is asked for, and how often that was asked for before.
+        self._asked, self._again = -1, 0
+        self._seen_now: list[_Seen] = []
 
     def reseed_rng(self) -> None:
         self._entropy = np.random.SeedSequence().entropy
@@ -79,7 +82,9 @@ class CurveSampler(BaseSampler):
         self._raise_error_if_multi_objective(study)
         others = self._others(study, trial)
         self._learn_space(others)
-        seen = self._seen(study.direction, others) if len(self._space) else []
+        self._again = self._again + 1 if self._asked == trial.number else 0
+        self._asked = trial.number
+        seen = self._seen_now = self._seen(study.direction, others) if len(self._space) else []
         informative = sum(len(known.steps) > 0 for known in seen)
         if informative < max(1, self._n_startup_trials):
             return {}
@@ -92,7 +97,7 @@ class CurveSampler(BaseSampler):
     ) -> dict[str, Any]:
         if not search_space:
             return {}
-        seen = self._seen(study.direction, self._others(study, trial))
+        seen = self._seen_now
         random = self._random(trial.number, "candidates")
         candidates = self._space.rounded(random.random((self._n_candidates, len(self._space))))
         features = self._space.features(candidates)
@@ -169,8 +174,10 @@ class CurveSampler(BaseSampler):
         return forecast
 
     def _random(self, number: int, purpose: str) -> np.random.Generator:
-        """Own draws for each trial and purpose: they do not depend on what was asked before."""
-        return np.random.default_rng([self._entropy, number, *purpose.encode()])
+        """Own draws for each trial and purpose. They depend on what was asked before only where the
+        same trial is asked for again, since its proposal was tried already."""
+        again = f"/{self._again}" if self._again and number == self._asked else ""
+        return np.random.default_rng([self._entropy, number, *f"{purpose}{again}".encode()])
 
 
 def _violates(trial: FrozenTrial) -> bool:

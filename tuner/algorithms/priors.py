@@ -44,8 +44,8 @@ class PriorSampler(BaseSampler):
     trial, and each parameter is drawn near its value there. What a centre lacks, and values that
     do not fit the parameter, are drawn from the whole range. `first`: configurations that the first
     trials have as they are, where they cannot be queued because the ranges are not known. What is
-    drawn depends on `seed` and the trial's number alone, so that a restarted loop, or one beside
-    it, repeats nothing.
+    drawn depends on `seed`, the trial's number and how often it was asked for, so that a restarted
+    loop, or one beside it, repeats nothing.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class PriorSampler(BaseSampler):
         self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._share, self._half_life, self._width = share, half_life, width
         self._drawing = _Drawing(number=-1)
+        self._asked, self._again = -1, 0
 
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()
@@ -71,6 +72,9 @@ class PriorSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        # A trial is asked for again where its proposal was tried already.
+        self._again = self._again + 1 if self._asked == trial.number else 0
+        self._asked = trial.number
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
@@ -92,7 +96,8 @@ class PriorSampler(BaseSampler):
         if drawing.centre is None:
             return self._sampler.sample_independent(study, trial, param_name, param_distribution)
         # By the parameter's name: trials that ask one by one, as they run, ask in any order.
-        generator = self._generator(trial.number, param_name)
+        again = f"{param_name}/{self._again}" if self._again else param_name
+        generator = self._generator(trial.number, again)
         value = drawing.centre.get(param_name)
         return draw_near(value, param_distribution, drawing.width, generator)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from tuner.api.arguments import check_texts
+from tuner.api.arguments import check_switches, check_texts
 from tuner.api.functions import code_reference, kind_of
 from tuner.api.memory_data import data_source
 from tuner.api.places import Place, logger, path_text
@@ -176,6 +176,7 @@ def create_study(
     Study('trees', metric='val_accuracy', direction='maximize')
     """
     check_texts(name=name, experiment=experiment)
+    check_switches(prior=prior, portfolio=portfolio)
     plan = StudyPlan(
         trials=plain(trials),
         priority=plain(priority),
@@ -226,8 +227,8 @@ def create_study(
         direction=direction,
         seed=_seed(seed),
         experiment=experiment,
-        prior=_flag("prior", prior),
-        portfolio=_flag("portfolio", portfolio),
+        prior=prior,
+        portfolio=portfolio,
         learn_from=_study_names(learn_from),
     )
     with ExitStack() as stack:
@@ -329,12 +330,6 @@ def _study_names(studies: Any) -> list[str]:
         if not isinstance(name, str):
             raise UsageError(f"learn_from must hold studies or their names, got {shown(name)}")
     return names
-
-
-def _flag(what: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{what} must be True or False, got {shown(value)}")
-    return value
 
 
 def _metric(what: str, metric: Any, settings: Settings) -> str:
