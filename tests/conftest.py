@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that no process is left alone with one at the end; before
     them the folders that one process does one after another."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
-    first = {"faults": 0, "ray": 1}
+    first = {"ray": 0, "faults": 1}
     items.sort(key=lambda item: (first.get(item.path.parent.name, 2), item.path not in long))
 
 
@@ -49,15 +49,24 @@ def _in_one_process(path: PurePath) -> str | None:
     return path.parent.name if path.parent.name in ("faults", "ray") else None
 
 
+def _is_alone(item: pytest.Item) -> bool:
+    """Of tests on Ray clusters: where others keep the cores busy, Ray gives nodes up, and half a
+    minute passes until a worker has started."""
+    return item.path.parent.name == "ray"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """A file goes to one process: its tests share servers and searches. Faults are done one at a
-    time, and so are tests on Ray clusters: they keep both cores busy, and have deadlines."""
+    time: they keep both cores busy, and have deadlines."""
     processes = session.config.option.processes
     if processes < 2 or session.testsfailed or session.config.option.collectonly:
         return None
     fork_server.start_server()
-    return run_forked(session, processes, lambda item: _in_one_process(item.path) or item.path)
+    alone = sum(map(_is_alone, session.items))  # they come first
+    for tests, wanted in ((range(alone), 1), (range(alone, len(session.items)), processes)):
+        run_forked(session, tests, wanted, lambda item: _in_one_process(item.path) or item.path)
+    return True
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,22 @@ IN_A_SOAK = pytest.mark.skipif("not config.getoption('--soak')", reason="it is d
 SQLITE_AND_IN_A_SOAK_POSTGRESQL = pytest.mark.parametrize(
     "store", ["sqlite", pytest.param("postgresql", marks=IN_A_SOAK)], indirect=True
 )
-# Long enough for three to train at once, although their workers may start 20 s apart on a machine
-# that is busy with other tests too.
 SLOWLY = {"epochs": 120, "patience": 120, "pace": 0.25}
 OFTEN = {"checkpoint_every_s": 0.0}
 # The machine may be busy with other tests.
 SOON_S = 200.0
+
+
+class Held:
+    """Trials of six epochs that wait in their fourth, each with a checkpoint, until they are let
+    go: however far apart their workers start, all train at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._gone = bench.folder / "go"
+        self.parameters = {"epochs": 6, "act": "wait", "at": 4, "until": str(self._gone)}
+
+    def let_go(self) -> None:
+        self._gone.touch()
 
 
 def is_training(bench: Bench, workers: int) -> bool:
@@ -51,42 +61,39 @@ def ended_well(said: str) -> bool:
 @SQLITE_AND_IN_A_SOAK_POSTGRESQL
 @pytest.mark.times(1, 30)
 def test_a_node_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
-    bench = ray_bench
-    bench.create(SLOWLY)
-    trials = 3 + 2 * times
+    bench, held = ray_bench, Held(ray_bench)
+    bench.create(held.parameters)
+    trials = 3 + times
     loop = bench.start(trials, workers=3, asked=OFTEN)
-    moved: list[tuple[int, str]] = []
-
-    def went_on() -> bool:
-        return len(bench.trials[moved[-1][0]].attempts) > 1
-
-    for _ in range(times):
+    moved: list[tuple[int, int, str]] = []
+    for done in range(1, times + 1):
         wait_until(lambda: is_training(bench, 3), SOON_S)
         killed, number = next(iter(nodes_of_running(bench).items()))
         assert killed is not None
+        moved.append((number, len(bench.trials[number].attempts), killed))
         ray_nodes.kill(killed)
-        moved.append((number, killed))
-        wait_until(went_on, SOON_S)
-        if len(moved) < times:
+        wait_until(lambda done=done: ends(bench)["worker_lost"] == done, SOON_S)  # type: ignore[misc]
+        if done < times:
             ray_nodes.add()
+    held.let_go()
     said = finish(loop, SOON_S)
     assert ended_well(said), said
     name = bench.store.url.get_backend_name()
     check(bench, trials, f"a node of a Ray cluster killed ({name})", times)
     assert repeated(bench) == []
-    for number, killed in moved:
-        first, second = bench.trials[number].attempts[:2]
+    for number, attempt, killed in moved:
+        first, second = bench.trials[number].attempts[attempt - 1 : attempt + 1]
         assert (first.end, first.node) == ("worker_lost", killed)
         assert second.node not in (None, killed)
-        assert second.resumed_epoch
+        assert second.resumed_epoch == 3
 
 
 @SQLITE
 @pytest.mark.times(0, 10)
 def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """Two at once, then the last one: the search waits until there is a node again."""
-    bench = ray_bench
-    bench.create(SLOWLY)
+    bench, held = ray_bench, Held(ray_bench)
+    bench.create(held.parameters)
     trials = 3 + times
     loop = bench.start(trials, workers=3, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
@@ -96,6 +103,7 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
     ray_nodes.kill(third)
     wait_until(lambda: ends(bench)["worker_lost"] >= 3, SOON_S)
     added = ray_nodes.add()
+    held.let_go()
     said = finish(loop)
     assert ended_well(said), said
     check(bench, trials, "all nodes of a Ray cluster killed, then one added", times)
@@ -110,15 +118,17 @@ def test_all_nodes_killed(ray_bench: Bench, ray_nodes: RayNodes, times: int, che
 @pytest.mark.times(1, 10)
 def test_a_node_added(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """Without `--workers`, a search uses what the cluster has, also later."""
-    bench = ray_bench
-    bench.create(SLOWLY | {"epochs": 6, "patience": 6})
+    bench, held = ray_bench, Held(ray_bench)
+    bench.create(held.parameters)
     before = ray_nodes.node_ids
-    loop = bench.start(40, workers=None, asked=OFTEN)
+    loop = bench.start(8, workers=None, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     added = ray_nodes.add()
+    wait_until(lambda: is_training(bench, 4), SOON_S)
+    held.let_go()
     said = finish(loop)
     assert ended_well(said), said
-    check(bench, 40, "a node added to a Ray cluster", times)
+    check(bench, 8, "a node added to a Ray cluster", times)
     assert nodes_used(bench) == {*before, added}
 
 
@@ -189,9 +199,8 @@ def test_loops_side_by_side(ray_bench: Bench, times: int, check: Check) -> None:
 @pytest.mark.times(0, 10)
 def test_a_node_frozen(ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check) -> None:
     """For longer than a cluster waits: it is dead to the others, also once it wakes."""
-    bench = ray_bench
-    # Trials go on while it is frozen: they take longer than it.
-    bench.create(SLOWLY | {"epochs": 120, "patience": 120})
+    bench, held = ray_bench, Held(ray_bench)
+    bench.create(held.parameters)
     loop = bench.start(2, workers=2, asked=OFTEN)
     wait_until(lambda: is_training(bench, 2), SOON_S)
     node, number = next(iter(nodes_of_running(bench).items()))
@@ -200,6 +209,7 @@ def test_a_node_frozen(ray_bench: Bench, ray_nodes: RayNodes, times: int, check:
     frozen.send_signal(signal.SIGSTOP)
     wait_until(lambda: ends(bench)["worker_lost"] == 1, SOON_S)
     frozen.send_signal(signal.SIGCONT)
+    held.let_go()
     said = finish(loop)
     assert ended_well(said), said
     assert bench.trials[number].attempts[1].node != node
@@ -213,15 +223,17 @@ def test_through_ray_client(
     ray_bench: Bench, ray_nodes: RayNodes, times: int, check: Check
 ) -> None:
     """A driver elsewhere, which reaches nothing but the head's port for clients."""
-    bench = ray_bench
+    bench, held = ray_bench, Held(ray_bench)
     bench.on = ray_nodes.open_client()
-    bench.create(SLOWLY)
-    loop = bench.start(5, workers=3, asked=OFTEN)
+    bench.create(held.parameters)
+    loop = bench.start(4, workers=3, asked=OFTEN)
     wait_until(lambda: is_training(bench, 3), SOON_S)
     ray_nodes.kill(ray_nodes.node_ids[0])
+    wait_until(lambda: ends(bench)["worker_lost"] == 1, SOON_S)
+    held.let_go()
     said = finish(loop, SOON_S)
     assert ended_well(said), said
-    check(bench, 5, "a node killed under a search through Ray Client", times)
+    check(bench, 4, "a node killed under a search through Ray Client", times)
     assert repeated(bench) == []
     assert ends(bench)["worker_lost"] == 1
 
@@ -244,8 +256,8 @@ def lose_head(bench: Bench, ray_nodes: RayNodes, check: Check, *, through_client
     """The search ends with one line; the next one, without the cluster, goes on."""
     if through_client:
         bench.on = ray_nodes.open_client()
-    # It takes longer than the search waits for an answer.
-    bench.create(SLOWLY | {"epochs": 160, "patience": 160})
+    held = Held(bench)
+    bench.create(held.parameters)
     loop = bench.start(1, asked=OFTEN)
     wait_until(lambda: is_training(bench, 1), SOON_S)
     trainers = ray_nodes.trainers()
@@ -258,6 +270,7 @@ def lose_head(bench: Bench, ray_nodes: RayNodes, check: Check, *, through_client
     assert victims.running(bench) == 0
     if not through_client:  # which reaches its actors through the head alone
         wait_until(lambda: victims.gone(trainers), 10)
+    held.let_go()
     said = finish(Bench(bench.folder, bench.store).start(1, asked=OFTEN))
     assert ended_well(said), said
     check(bench, 1, "the head of a Ray cluster killed", 1)

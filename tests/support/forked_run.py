@@ -24,10 +24,9 @@ _FORK_SERVERS = 3
 _COMMON = pytest.StashKey[Path]()
 
 
-def run_forked(session: pytest.Session, processes: int, scope: Scope) -> bool:
-    """Run the tests in place of pytest's own loop. Tests of one scope, which lie beside each other,
-    go to one process, in their order."""
-    numbers = range(len(session.items))
+def run_forked(session: pytest.Session, numbers: range, processes: int, scope: Scope) -> None:
+    """Run tests of the session in place of pytest's own loop. Tests of one scope, which lie beside
+    each other, go to one process, in their order."""
     groups = groupby(numbers, lambda number: scope(session.items[number]))
     waiting = deque(list(group) for _, group in groups)
     session.config.stash[_COMMON] = _temporary_folder(session.config)
@@ -43,7 +42,6 @@ def run_forked(session: pytest.Session, processes: int, scope: Scope) -> bool:
             child.connection.close()
         for child in children:
             child.end()
-    return True
 
 
 @pytest.hookimpl(wrapper=True)

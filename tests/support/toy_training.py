@@ -4,7 +4,7 @@
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
 meets the end of a file (raise eof), raises with a text that a browser could run (raise markup),
 starts a process and ends it (start and end) or hangs beside it (start and hang), crashes, hangs,
-becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good (leave); or its
+waits until the file `until` is there (wait), becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good (leave); or its
 network cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker
 dies of it (unsafe). It crashes only the first `crashes` times that its trial is begun under one
 loop. An
@@ -45,7 +45,7 @@ NETWORK = "toy.py:build"
 CODE = (
     "def build(params, input_shape, outputs): ...\n"  # of the file that toy studies say they have
 )
-PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
+PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0, "until": ""}
 # pytest: every worker imports the main module of its loop anew, which here is that. Then what this
 # module imports: the fork server of Python 3.11 does not find the module itself, whose folder only
 # pytest puts on the path.
@@ -106,7 +106,7 @@ class ToySession:
             epoch = at.epoch + 1
             time.sleep(params["pace"])
             if epoch == params["at"]:
-                self._act(params["act"], request.seed, params["crashes"])
+                self._act(params["act"], request.seed, params)
             value = score_at(params, request.seed, epoch)
             looks = request.held_out == "val" or epoch == params["epochs"]
             host_value = _host_value(value, goal.direction)
@@ -141,7 +141,7 @@ class ToySession:
         known = identity(request, request.network, self._dataset.fingerprint, "toy")
         return CheckpointFiles(request.checkpoints, known)
 
-    def _act(self, act: str, seed: int, crashes: int) -> None:
+    def _act(self, act: str, seed: int, params: dict[str, Any]) -> None:
         if act == "raise":
             raise ValueError("the network of this trial\ncannot be built")
         if act == "raise markup":
@@ -150,6 +150,9 @@ class ToySession:
             raise EOFError("EOF when reading a line")  # as of input()
         if act == "hang":
             time.sleep(600)
+        if act == "wait":
+            while not Path(params["until"]).exists():
+                time.sleep(0.02)
         if act == "start and end":
             _start_and_end()
         if act == "start and hang":
@@ -162,7 +165,7 @@ class ToySession:
         if act == "crash":
             times = self._folder / f"crashes-{seed}"
             done = len(times.read_text()) if times.exists() else 0
-            if done < crashes:
+            if done < params["crashes"]:
                 times.write_text("x" * (done + 1))
                 os._exit(9)
 
