@@ -64,7 +64,7 @@ def differences(done):
 
 
 def test_the_same_definition_is_the_same_study(again, tuner):
-    done = again("--seed", "0", "--sampler", "tpe")
+    done = again("--seed", "0", "--sampler", "curves")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "study x exists already, with this definition: val_accuracy, maximize",

@@ -3,7 +3,8 @@
 Asynchronous successive halving by promotion (Li et al., 2020, "A System for Massively Parallel
 Hyperparameter Tuning"): a trial that reaches a rung is paused unless it is among the best 1/n
 there, n being the reduction factor. As more trials reach the rung, more may go on: the best paused
-one does, and the highest rung is served first. Nothing here knows Optuna, SQL or a clock.
+one does, and the highest rung is served first. The first trial of a rung goes on: a search that is
+ended early has a network then. Nothing here knows Optuna, SQL or a clock.
 """
 
 from bisect import bisect_left, insort
@@ -46,7 +47,7 @@ class PromotionRule:
         rung = self.rungs.index(step)
         if len(self._reached.get(trial, ())) != rung + 1:
             return False  # it was further already: it repeats what was lost with its checkpoint
-        return self._rank(trial, rung) >= len(self._ranked[rung]) // self._factor
+        return self._rank(trial, rung) >= self._most(rung)
 
     def choose(self, paused: Collection[int], *, is_closing: bool = False) -> int | None:
         """Which paused trial goes on now; None for none. `is_closing`: no new trial will come, so
@@ -55,7 +56,7 @@ class PromotionRule:
             return None
         for rung in reversed(range(len(self.rungs))):
             ranked = self._ranked[rung]
-            most = len(ranked) // self._factor
+            most = self._most(rung)
             if is_closing and ranked:
                 most = max(most, 1)
             for _, trial in ranked[:most]:
@@ -63,8 +64,20 @@ class PromotionRule:
                     return trial
         return None
 
+    def _most(self, rung: int) -> int:
+        """How many trials may go on."""
+        reached = len(self._ranked[rung])
+        return 1 if reached == 1 else reached // self._factor
+
     def _rank(self, trial: int, rung: int) -> int:
         return bisect_left(self._ranked[rung], (self._reached[trial][rung], trial))
+
+
+def first_rung(longest: int) -> int:
+    """The first step at which trials of `longest` steps are compared, unless a study says
+    otherwise: a 27th of them. What curves begin with says little of long trials, and much of short
+    ones (docs/decisions/search-methods.md)."""
+    return max(1, round(longest / 27))
 
 
 def promotion_rungs(first: int, reduction_factor: int, longest: int) -> list[int]:

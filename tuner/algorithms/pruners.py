@@ -30,7 +30,7 @@ from tuner.algorithms.options import (
     unknown,
     without_experimental_warnings,
 )
-from tuner.algorithms.promotion import PromotionRule, promotion_rungs
+from tuner.algorithms.promotion import PromotionRule, first_rung, promotion_rungs
 from tuner.errors import SpecError
 from tuner.study.messages import Direction
 from tuner.study.spec import Choice
@@ -135,6 +135,8 @@ class PromotionPruner(BasePruner):
     ) -> None:
         rungs = promotion_rungs(min_resource, reduction_factor, max_resource)
         self._rule = PromotionRule(rungs, reduction_factor, maximize=direction == "maximize")
+        # How many reports of each trial have been observed.
+        self._observed: dict[int, int] = {}
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the trial is to be paused after its last report."""
@@ -155,7 +157,10 @@ class PromotionPruner(BasePruner):
 
     def _observe(self, study: optuna.Study) -> None:
         for trial in study.get_trials(deepcopy=False):
-            self._rule.observe(trial._number, trial.intermediate_values)
+            reports = trial.intermediate_values
+            if len(reports) != self._observed.get(trial._number, 0):
+                self._rule.observe(trial._number, reports)
+                self._observed[trial._number] = len(reports)
 
 
 def _halving_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
@@ -186,13 +191,15 @@ def _check_resource(name: str, settings: Settings, max_step: int | None) -> Sett
 
 
 def _promotion_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
-    return promotion_rungs(settings["min_resource"], settings["reduction_factor"], max_step)
+    first = settings.get("min_resource") or first_rung(max_step)
+    return promotion_rungs(first, settings["reduction_factor"], max_step)
 
 
 def _complete_promotion(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     if max_step is None:
         raise SpecError("pruner promotion needs to know how many epochs a trial trains at most")
-    checked = _check_resource("promotion", settings, max_step)
+    with_rung = {"min_resource": first_rung(max_step), **settings}
+    checked = _check_resource("promotion", with_rung, max_step)
     return {**checked, "max_resource": max_step, "direction": direction}
 
 
@@ -250,7 +257,7 @@ PRUNERS: dict[str, PrunerKind] = {
     "promotion": PrunerKind(
         PromotionPruner,
         {"min_resource": POSITIVE, "reduction_factor": _FACTOR},
-        {"min_resource": 1, "reduction_factor": 3},
+        {"reduction_factor": 3},
         complete=_complete_promotion,
         compares_reports=True,
         pauses=True,

@@ -58,7 +58,7 @@ def create_study(
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
-    sampler: str = "tpe",
+    sampler: str | None = None,
     sampler_options: Mapping[str, Any] | None = None,
     pruner: str | None = None,
     pruner_options: Mapping[str, Any] | None = None,
@@ -127,11 +127,12 @@ def create_study(
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
-        sampler: how to choose parameters: tpe, curves, random, grid, listed, qmc, cmaes, gp or
-            nsgaii.
+        sampler: how to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp or
+            nsgaii. None takes curves; tpe for a function that trains by itself.
         sampler_options: options of the sampler by name.
-        pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
-            patient or none; promotion pauses them, and goes on with the best ones.
+        pruner: how to save epochs on hopeless trials: promotion pauses them, and goes on with the
+            best ones; hyperband, asha, median, percentile, threshold and patient end them; or none.
+            None takes promotion; hyperband for a `train` function, median for an objective.
         pruner_options: options of the pruner by name.
         epochs: the number of epochs a trial trains at most.
         patience: a trial stops after this many epochs without a better score.

@@ -79,13 +79,14 @@ def create(
         ),
     ] = None,
     sampler: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="How to choose parameters: tpe, curves, random, grid, listed, qmc, cmaes, gp or "
+            help="How to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp or "
             "nsgaii.",
             metavar="NAME",
+            show_default="curves; tpe for a function that trains by itself",
         ),
-    ] = "tpe",
+    ] = None,
     sampler_option: Annotated[
         Pairs,
         typer.Option(
@@ -97,10 +98,10 @@ def create(
     pruner: Annotated[
         str | None,
         typer.Option(
-            help="How to end hopeless trials early: hyperband, asha, median, percentile, "
-            "threshold, patient, none, or promotion, which pauses them and goes on with the best.",
+            help="How to save epochs on hopeless trials: promotion, which pauses them and goes on "
+            "with the best; hyperband, asha, median, percentile, threshold, patient; or none.",
             metavar="NAME",
-            show_default="hyperband; median for an Optuna objective",
+            show_default="promotion; hyperband or median for a function that trains by itself",
         ),
     ] = None,
     pruner_option: Annotated[

@@ -11,6 +11,7 @@ from tuner.manage import own_networks
 from tuner.manage.definition import class_weight_values, define_study
 from tuner.manage.own_functions import check_function, describe_kind, with_kind
 from tuner.manage.prior_knowledge import EarlierStudy, describe_prior, read_earlier_studies
+from tuner.manage.search_methods import keep_methods
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space, SpaceFile, load_space
@@ -146,7 +147,8 @@ def create_defined_study(
             is_taken = free_name(store, name) != name
             if existing is None and not (wanted.name is None and is_taken):
                 raise
-    return _take_existing(store, existing, spec, wanted.experiment)
+    wanted_spec = keep_methods(spec, wanted, existing.spec)
+    return _take_existing(store, existing, wanted_spec, wanted.experiment)
 
 
 def check_names(wanted: Wanted, settings: Settings) -> None:

@@ -6,24 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.algorithms.pruners import check_can_pause, check_pruner
-from tuner.algorithms.samplers import (
-    check_knows_space,
-    check_sampler,
-    check_several,
-    settled_sampler,
-)
+from tuner.algorithms.samplers import check_knows_space, check_sampler, check_several
 from tuner.data import Dataset, Source, check_class_weights, find_source, load_dataset
 from tuner.errors import MetricError, SpecError
 from tuner.manage.own_functions import (
     ChosenObjectives,
     check_function_space,
     check_no_data,
-    default_pruner,
     reported_objective,
     returned_objectives,
     with_kind,
 )
 from tuner.manage.prior_knowledge import EarlierStudy, settle_prior
+from tuner.manage.search_methods import Methods, wanted_methods
 from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
@@ -37,7 +32,7 @@ from tuner.study.data_spec import READING, DataSpec
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import HeldOut
 from tuner.study.metrics import Task, ask_direction, metric_named, name_of
-from tuner.study.spec import Choice, StudySpec
+from tuner.study.spec import StudySpec
 
 _MOST_SKIPPED = 1000  # names of broken images that a study stores
 
@@ -60,13 +55,13 @@ def define_study(
     check_function_space(space)
     if wanted.further_directions and not space.function_kind.trains:
         _objective_of(space, wanted)  # says why there is only one
-    check_sampler(sampler := settled_sampler(wanted.sampler), space)
+    methods = wanted_methods(wanted, space.function_kind)
+    check_sampler(methods.sampler, space)
     if wanted.held_out != "test":
-        check_knows_space(sampler, space)
+        check_knows_space(methods.sampler, space)
     if space.function_kind.trains:
-        if wanted.pruner is not None:
-            check_can_pause(wanted.pruner, space.network)
-        return _define_own_training(space, wanted, settings, sampler, earlier)
+        check_can_pause(methods.pruner, space.network)
+        return _define_own_training(space, wanted, settings, methods, earlier)
     sources = sources or find_source(wanted.data.source, settings)
     metrics = _wanted_metrics(wanted, subject)
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
@@ -80,9 +75,9 @@ def define_study(
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
-        sampler=sampler,
-        pruner=wanted.pruner or default_pruner(space.function_kind, 1),
-        prior=settle_prior(space, wanted, earlier, dataset),
+        sampler=methods.sampler,
+        pruner=methods.pruner,
+        prior=settle_prior(space, wanted, methods.sampler, earlier, dataset),
         metric=metric,
         direction=wanted.direction or metrics.direction(metric, dataset.head_tasks),
         seed=wanted.seed,
@@ -145,7 +140,7 @@ def _define_own_training(
     space: Space,
     wanted: Wanted,
     settings: Settings,
-    sampler: Choice,
+    methods: Methods,
     earlier: Sequence[EarlierStudy],
 ) -> StudySpec:
     """The spec of a study whose function trains by itself, perhaps on data of ours."""
@@ -153,7 +148,7 @@ def _define_own_training(
         raise SpecError(f"{space.network} trains by itself: there is no test split to score it on")
     objective = _objective_of(space, wanted)
     if objective.further:
-        check_several(sampler)
+        check_several(methods.sampler)
     source, facts = None, {}
     if wanted.names_data:
         source, *more = find_source(wanted.data.source, settings)
@@ -165,9 +160,9 @@ def _define_own_training(
     spec = StudySpec(
         space=space,
         **facts,
-        sampler=sampler,
-        pruner=wanted.pruner or default_pruner(space.function_kind, 1 + len(objective.further)),
-        prior=settle_prior(space, wanted, earlier),
+        sampler=methods.sampler,
+        pruner=methods.pruner,
+        prior=settle_prior(space, wanted, methods.sampler, earlier),
         metric=objective.metric,
         direction=objective.direction,
         further_objectives=objective.further,

@@ -12,7 +12,7 @@ from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 from tuner.study.messages import Direction
 from tuner.study.metrics import METRICS, SPLITS, ask_direction, name_of
-from tuner.study.spec import Choice, DataSpec, FurtherObjective, StudySpec
+from tuner.study.spec import DataSpec, FurtherObjective, StudySpec
 
 # What an objective of Optuna's is called that has no name, and where it goes unless it is said.
 _VALUE = "value"
@@ -102,13 +102,6 @@ def check_no_data(data: DataSpec, network: str) -> None:
                 f"{name}: {network} trains by itself and the study has no data to read; leave "
                 "this out, or give it data: --data SOURCE"
             )
-
-
-def default_pruner(kind: FunctionKind, objectives: int) -> Choice:
-    """The pruner of a study that names none. An Optuna objective gets Optuna's own default."""
-    if objectives > 1:
-        return Choice(name="none")
-    return Choice(name="median" if kind is FunctionKind.OBJECTIVE else "hyperband")
 
 
 class ChosenObjectives(NamedTuple):

@@ -16,7 +16,7 @@ from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, load_study, no_finished_trial
 from tuner.storage.trials import stream_trials, varying_params
 from tuner.study.prior_spec import FlatConfiguration, PriorSpec
-from tuner.study.spec import StudySpec
+from tuner.study.spec import Choice, StudySpec
 from tuner.values import Scalar
 
 # Of each earlier study: its best trials that are read, and how many of them make the prior. Of all
@@ -73,15 +73,20 @@ def _read_earlier(store: Store, study: StudyRow) -> EarlierStudy:
 
 
 def settle_prior(
-    space: Space, wanted: Wanted, earlier: Sequence[EarlierStudy], dataset: Dataset | None = None
+    space: Space,
+    wanted: Wanted,
+    sampler: Choice,
+    earlier: Sequence[EarlierStudy],
+    dataset: Dataset | None = None,
 ) -> PriorSpec:
-    """What the study stores of its prior. `space`: fitted to the data. `dataset`: None where a
-    function trains on data of its own. Raises SpecError where there is nothing to know."""
+    """What the study stores of its prior. `space`: fitted to the data. `sampler`: the study's.
+    `dataset`: None where a function trains on data of its own. Raises SpecError where there is
+    nothing to know."""
     if not (wanted.portfolio or wanted.prior or earlier):
         return PriorSpec()
-    if SAMPLERS[wanted.sampler.name].needs_space:
+    if SAMPLERS[sampler.name].needs_space:
         raise SpecError(
-            f"sampler {wanted.sampler.name} tries a fixed list: it takes no prior, no portfolio, "
+            f"sampler {sampler.name} tries a fixed list: it takes no prior, no portfolio, "
             "and learns from no earlier study"
         )
     centres = [flat for study in earlier for flat in _centres(space, study)]

@@ -21,16 +21,19 @@ class Wanted:
     """What `tuner study create` was asked for; None means the default. `names_data`: whether the
     data were named; a function that trains by itself gets none otherwise. `is_network`: only a
     network was named, so that no data follow from a space. `lengths`: epochs and patience.
-    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function". `learn_from`: the
-    names of earlier studies."""
+    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function". `sampler_options`,
+    `pruner_options`: of the default one, where none is named. `learn_from`: the names of earlier
+    studies."""
 
     name: str | None = None
     space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
     names_data: bool = True
     is_network: bool = False
-    sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
+    sampler: Choice | None = None
+    sampler_options: Mapping[str, Scalar] = field(default_factory=dict)
     pruner: Choice | None = None
+    pruner_options: Mapping[str, Scalar] = field(default_factory=dict)
     overrides: Mapping[str, object] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
     metric: str | None = None
@@ -51,7 +54,7 @@ def wanted_study(
     network: str | None = None,
     function_kind: FunctionKind | None = None,
     space: str | SpaceFile | None = None,
-    sampler: str = "tpe",
+    sampler: str | None = None,
     sampler_options: Mapping[str, Scalar] | None = None,
     pruner: str | None = None,
     pruner_options: Mapping[str, Scalar] | None = None,
@@ -74,8 +77,6 @@ def wanted_study(
     where that is known otherwise than by its file. `params`: fixed values.
     `data_options`: the other fields of a DataSpec. Raises a UsageError."""
     directions = _directions(direction)
-    if pruner is None and pruner_options:
-        pruner = "hyperband"
     if network is not None:
         space = load_network(network, space, function_kind)
     space = "mlp" if space is None else space
@@ -87,8 +88,10 @@ def wanted_study(
         data=file_data(file, seed, source=data, **data_options),
         names_data=data is not None or "source" in file.data,
         is_network=network is not None,
-        sampler=_choice("sampler", sampler, sampler_options),
+        sampler=None if sampler is None else _choice("sampler", sampler, sampler_options),
+        sampler_options=dict(sampler_options or {}),
         pruner=None if pruner is None else _choice("pruner", pruner, pruner_options),
+        pruner_options=dict(pruner_options or {}),
         overrides=dict(params or {}),
         lengths={name: length for name, length in lengths.items() if length is not None},
         metric=metric,

@@ -140,14 +140,24 @@ class Stopping:
     def _ends_trials(self) -> bool:
         return self.reason is not None and self.reason.ends_trials
 
-    def trial_done(self, is_best: bool, reaches_target: bool) -> None:
-        """A trial has taken its slot. `is_best`: it is the new best one."""
+    def trial_done(self, is_best: bool, reaches_target: bool, was_paused: bool = False) -> None:
+        """A trial has taken its slot. `is_best`: it is the new best one. `was_paused`: it counted
+        when it was paused."""
         self.failures_in_a_row = 0
-        self.trials_without_gain = 0 if is_best else self.trials_without_gain + 1
-        patience = self.limits.patience_trials
         if reaches_target:
             self.stop(StopReason.TARGET)
-        elif patience is not None and self.trials_without_gain >= patience:
+        self._count(is_best, counts=not was_paused)
+
+    def trial_paused(self, is_promising: bool, was_paused: bool) -> None:
+        """A trial is paused at a rung. `is_promising`: its running best is better than the best
+        score. `was_paused`: before, too."""
+        self.failures_in_a_row = 0
+        self._count(is_promising, counts=not was_paused)
+
+    def _count(self, is_gain: bool, counts: bool) -> None:
+        self.trials_without_gain = 0 if is_gain else self.trials_without_gain + counts
+        patience = self.limits.patience_trials
+        if patience is not None and self.trials_without_gain >= patience:
             self.stop(StopReason.PATIENCE)
 
     def trial_failed(self) -> None:

@@ -38,6 +38,8 @@ class TrialEnds:
         self._writer, self._assignments, self._stopping = writer, assignments, stopping
         self._files, self._networks, self._watcher = files, networks, watcher
         self._status, self._goal = status, goal
+        # Of this loop: the trials that have been paused.
+        self._were_paused: set[int] = set()
 
     def end(self, worker: int, ending: Ending) -> None:
         """Write how the worker's trial ends; the worker is free then."""
@@ -46,6 +48,8 @@ class TrialEnds:
         is_best = False
         if ending.fate.takes_slot:
             is_best = self._count_done(running, ending)
+        elif ending.fate is Fate.PAUSED:
+            self._count_paused(running, ending)
         elif ending.fate is Fate.FAILED:
             self._stopping.trial_failed()
         if ending.fate not in (Fate.PUT_BACK, Fate.PAUSED):
@@ -110,10 +114,17 @@ class TrialEnds:
         status.done += 1
         status.done_here += 1
         reaches_target = ending.fate is Fate.COMPLETE and self._goal.reached(value)
-        self._stopping.trial_done(is_best, reaches_target)
+        was_paused = running.number in self._were_paused
+        self._stopping.trial_done(is_best, reaches_target, was_paused)
         writer = self._writer
         stop_if_sure(writer.store, writer.lease, writer.spec, status, self._stopping)
         return is_best
+
+    def _count_paused(self, running: RunningTrial, ending: Ending) -> None:
+        value = ending.shown_value
+        is_promising = value is not None and self._goal.better(value, self._status.best)
+        self._stopping.trial_paused(is_promising, running.number in self._were_paused)
+        self._were_paused.add(running.number)
 
     def _is_best(self, running: RunningTrial, score: float | None) -> bool:
         """Whether the score is better than all others of a study that looks for the best. Other
