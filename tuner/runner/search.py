@@ -64,7 +64,7 @@ from tuner.workers import BackEnd, EntryPoint, Workers, back_end
 logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
     "tuner.training.session:open_session",
-    preload=("tuner.networks", "tuner.training.session", "tuner.training.warming"),
+    preload=("tuner.training.preloading",),
     warm_up="tuner.training.warming:warm_up",
 )
 # For functions that train by themselves: no TensorFlow, unless the user's file imports it.
