@@ -45,6 +45,19 @@ class EntryPoint:
         return cast(Callable[[], None], _function(self.warm_up))
 
 
+# For networks that are trained here.
+KERAS = EntryPoint(
+    "tuner.training.session:open_session",
+    preload=("tuner.training.preloading",),
+    warm_up="tuner.training.warming:warm_up",
+)
+# For functions that train by themselves: no TensorFlow, unless the user's file imports it.
+FUNCTIONS = EntryPoint(
+    "tuner.functions.function_session:open_session",
+    preload=("tuner.functions.function_session", "tuner.workers.worker"),
+)
+
+
 def _function(name: str) -> Any:
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
