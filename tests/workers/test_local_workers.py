@@ -205,7 +205,7 @@ def test_a_server_that_was_started_early_is_kept_if_it_fits() -> None:
         fork_server.end_early()  # as this process ends
         pids.append(server._forkserver_pid)
         server._stop()
-    kept, kept_after, refused, another, unneeded, gone = pids
+    kept, kept_after, refused, another, _, gone = pids
     assert kept == kept_after is not None
     assert another not in (None, refused)
     assert gone is None
