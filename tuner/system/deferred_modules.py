@@ -80,11 +80,11 @@ def deferred(names: Sequence[str]) -> Iterator[None]:
     """Importing one of these modules inside puts a stand-in in its place, for good. Modules that do
     not exist, and those that are imported already, are not touched."""
     finder = _Finder(names)
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]  # a finder needs no more
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(finder)
 
 
 def import_now(name: str) -> ModuleType:
