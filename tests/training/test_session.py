@@ -22,7 +22,7 @@ from tensorflow_helpers import make_dataset, make_request, on_disk
 from tuner.data import Dataset
 from tuner.errors import NetworkError
 from tuner.preparation.keras_file import read_description
-from tuner.runner.search import KERAS
+from tuner.runner import KERAS
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Ended, WorkerSetup
 from tuner.training.engines.feeds import ResidentFeed, StreamingFeed

@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from toy_training import BROKEN, STILLBORN, TOY
 from tuner.errors import WorkerError
 from tuner.study.messages import Ended, Failed, Lost, WorkerSetup
 from tuner.system.machine import cores, data_budget_bytes, default_workers, gpus, memory_bytes
-from tuner.workers import BackEnd, EntryPoint, Workers, local, process_starts
+from tuner.workers import BackEnd, EntryPoint, Workers, fork_server, local, process_starts
 from tuner.workers.local import LocalWorkers, warm
 
 
@@ -188,6 +189,27 @@ def test_a_long_temporary_folder_is_no_hindrance(
         assert not list(long.iterdir())
     finally:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def test_a_server_that_was_started_early_is_kept_if_it_fits() -> None:
+    entry = EntryPoint("toy_training:open_session")
+    other = replace(entry, preload=("json",))
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server._stop()
+    pids = []
+    for needed in (entry, other, None):
+        fork_server.start_early(entry)
+        pids.append(server._forkserver_pid)
+        if needed is not None:
+            warm(needed)
+        fork_server.end_early()  # as this process ends
+        pids.append(server._forkserver_pid)
+        server._stop()
+    kept, kept_after, refused, another, _, gone = pids
+    assert kept == kept_after is not None
+    assert another not in (None, refused)
+    assert gone is None
+    assert not any(psutil.pid_exists(pid) for pid in pids if pid)
 
 
 def test_ctrl_c_does_not_end_the_fork_server_while_it_imports(

@@ -131,9 +131,9 @@ def closing_databases() -> Iterator[None]:
         with _interruptible():
             yield
     finally:
-        # Commands that open no database do not import this room: `--help` should be quick.
-        if (storage := sys.modules.get("tuner.storage")) is not None:
-            storage.close_all()
+        # Commands that open no database do not import this module: `--help` should be quick.
+        if (opened := sys.modules.get("tuner.storage.store")) is not None:
+            opened.close_all()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from tuner.runner.loop import Outcome
 from tuner.runner.network_keeping import BEST_KEPT
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
-    KERAS,
     SearchOptions,
     check_gain_limit,
     most_trials,
@@ -18,6 +17,7 @@ from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
 from tuner.runner.trial_writer import Repaired, repair
 from tuner.tracking.process import Delivered
+from tuner.workers.base import KERAS
 
 __all__ = [
     "BEST_KEPT",

@@ -52,7 +52,7 @@ from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
 from tuner.storage.study_control import set_state
 from tuner.study.artifacts import check_store, open_artifacts
-from tuner.study.ends import StopReason
+from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
@@ -60,20 +60,11 @@ from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
 from tuner.workers import BackEnd, EntryPoint, Workers, back_end
+from tuner.workers.base import FUNCTIONS, KERAS
 
 logger = logging.getLogger(__name__)
-KERAS = EntryPoint(
-    "tuner.training.session:open_session",
-    preload=("tuner.networks", "tuner.training.session", "tuner.training.warming"),
-    warm_up="tuner.training.warming:warm_up",
-)
-# For functions that train by themselves: no TensorFlow, unless the user's file imports it.
-FUNCTIONS = EntryPoint(
-    "tuner.functions.function_session:open_session",
-    preload=("tuner.functions.function_session", "tuner.workers.worker"),
-)
 _DELIVERY_S = 120.0
-# So long the tracker of a daemon's search leaves the machine to the first trials.
+# So long the tracker leaves the machine to the first trials, unless one has reported before.
 _TRACKER_AFTER_S = 4.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.
 _DATABASE_S = 600.0
@@ -264,7 +255,7 @@ class _Search:
                     self._prepare_data(data)
                 workers.start()
                 with interrupts.gently(), self._tracker(data) as tracker:
-                    return self._train(workers), self._deliver(tracker)
+                    return self._train(workers, tracker), self._deliver(tracker)
 
     def _outcome_if_done(self) -> Outcome | None:
         """The outcome of a search whose slots are all done; None where there is something to do.
@@ -355,9 +346,10 @@ class _Search:
         self.stage(f"--lanes has no effect: {network} trains by itself, one trial a worker process")
         return 1
 
-    def _train(self, workers: Workers) -> Outcome:
+    def _train(self, workers: Workers, tracker: LateTracker | None) -> Outcome:
+        watcher = self.watcher if tracker is None else _ToldOfReport(self.watcher, tracker.begin)
         with self.store.asking_optuna(), self._deletions() as later:
-            outcome = self._loop(workers, later).run()
+            outcome = self._loop(workers, later, watcher).run()
         self.stopping.over = True
         self.watcher.loop_ended(outcome)
         logger.info(
@@ -382,7 +374,7 @@ class _Search:
         finally:
             later.close()
 
-    def _loop(self, workers: Workers, later: Callable[[Deletion], None]) -> Loop:
+    def _loop(self, workers: Workers, later: Callable[[Deletion], None], watcher: Watcher) -> Loop:
         lease = leases.open_lease(
             self.store, self.study, self.options.lease_s, daemon_id=self.options.daemon_id
         )
@@ -401,7 +393,7 @@ class _Search:
             networks=self._networks(later),
             program_key=_no_program if self.study.spec.function_kind.trains else program_key,
             engine=self.options.engine,
-            watcher=self.watcher,
+            watcher=watcher,
             stage=self.stage,
             share=self.options.share,
             follows_total=self.options.follows_total,
@@ -422,7 +414,7 @@ class _Search:
         )
 
     @contextmanager
-    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | LateTracker | None]:
+    def _tracker(self, data: Path | None) -> Iterator[LateTracker | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
         if not self.options.tracking:
             yield None
@@ -431,19 +423,36 @@ class _Search:
         def start() -> TrackerProcess:
             return start_tracker(self.settings, self.study, self.options.log_models, data)
 
-        # A daemon's first report comes soon after a study was created.
-        is_daemons = self.options.daemon_id is not None
-        tracker = LateTracker(start, _TRACKER_AFTER_S) if is_daemons else start()
+        tracker = LateTracker(start, _TRACKER_AFTER_S)
         try:
             yield tracker
         finally:
             tracker.kill()
 
-    def _deliver(self, tracker: TrackerProcess | LateTracker | None) -> Delivered | None:
+    def _deliver(self, tracker: LateTracker | None) -> Delivered | None:
         if tracker is None:
             return None
         self.stage("sending what is left to MLflow")
         return tracker.finish(_DELIVERY_S, hurry=lambda: self.stopping.asked)
+
+
+class _ToldOfReport:
+    """A watcher that calls `begin` once a trial has reported, besides what another one does."""
+
+    def __init__(self, watcher: Watcher, begin: Callable[[], None]) -> None:
+        self._watcher, self._begin = watcher, begin
+        self._has_begun = False
+
+    def changed(self, status: RunStatus) -> None:
+        if not self._has_begun and any(worker.epoch for worker in status.workers):
+            self._has_begun = True
+            self._begin()
+        self._watcher.changed(status)
+
+    def trial_ended(
+        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
+    ) -> None:
+        self._watcher.trial_ended(status, trial, end, value, is_best)
 
 
 def _no_program(request: TrialRequest) -> str:

@@ -219,8 +219,8 @@ def start_tracker(
 
 
 class LateTracker:
-    """A tracker that starts after a while: importing MLflow takes a core for seconds, in which the
-    first trials could train. `start` starts it."""
+    """A tracker that starts after a while, or at `begin`: importing MLflow takes a core for
+    seconds, in which the first trials could train. `start` starts it."""
 
     def __init__(self, start: Callable[[], TrackerProcess], after_s: float) -> None:
         self._start_now = start
@@ -229,6 +229,12 @@ class LateTracker:
         self._timer = threading.Timer(after_s, self._start)
         self._timer.daemon = True
         self._timer.start()
+
+    def begin(self) -> None:
+        """Start it now, if it has not been started."""
+        self._timer.cancel()
+        with contextlib.suppress(OSError):  # no memory for it now: `finish` tries again
+            self._start()
 
     def _start(self) -> TrackerProcess:
         with self._lock:

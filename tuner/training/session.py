@@ -35,6 +35,7 @@ from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.fit_trial import FitPlan, FitTrial
 from tuner.training.hypermodels import HyperModel, load_hypermodel, plan_of_hypermodel
+from tuner.training.ops.libraries import complete_libraries
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
@@ -276,6 +277,8 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
     # TensorFlow warns of retracing, which is normal here for new structures.
     tf.get_logger().setLevel("ERROR")
+    if setup.code or setup.metrics:
+        complete_libraries()
     try:
         _pin_process(setup)
     except RuntimeError:  # a program that has used a network before: no worker

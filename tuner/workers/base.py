@@ -8,17 +8,18 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from tuner.study.messages import (
-    Failed,
-    Message,
-    Reply,
-    Tell,
-    TrialRequest,
-    WorkerPlace,
-    WorkerSetup,
-)
+if TYPE_CHECKING:  # a command starts the fork server before it imports what these need
+    from tuner.study.messages import (
+        Failed,
+        Message,
+        Reply,
+        Tell,
+        TrialRequest,
+        WorkerPlace,
+        WorkerSetup,
+    )
 
 # A module each, imported when it is asked for. It has the functions of BackEnd.
 BACK_ENDS = {"local": "tuner.workers.local"}
@@ -44,6 +45,19 @@ class EntryPoint:
         return cast(Callable[[], None], _function(self.warm_up))
 
 
+# For networks that are trained here.
+KERAS = EntryPoint(
+    "tuner.training.session:open_session",
+    preload=("tuner.training.preloading",),
+    warm_up="tuner.training.warming:warm_up",
+)
+# For functions that train by themselves: no TensorFlow, unless the user's file imports it.
+FUNCTIONS = EntryPoint(
+    "tuner.functions.function_session:open_session",
+    preload=("tuner.functions.function_session", "tuner.workers.worker"),
+)
+
+
 def _function(name: str) -> Any:
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
@@ -52,13 +66,13 @@ def _function(name: str) -> Any:
 class Opener(Protocol):
     """Opens a worker's session."""
 
-    def __call__(self, setup: WorkerSetup, /) -> "Session": ...
+    def __call__(self, setup: "WorkerSetup", /) -> "Session": ...
 
 
 class Session(Protocol):
     """One worker's training. Trials are run one after another."""
 
-    def run(self, request: TrialRequest, tell: Tell) -> None:
+    def run(self, request: "TrialRequest", tell: "Tell") -> None:
         """Train a trial. Each event is told, Ended last, and the trial goes on when the reply
         comes. After a reply that stops it, it tells nothing more."""
         ...
@@ -72,7 +86,7 @@ class Session(Protocol):
         a Report that ended an epoch."""
         ...
 
-    def failure(self, error: Exception) -> Failed:
+    def failure(self, error: Exception) -> "Failed":
         """What to send for an error that the training raised."""
         ...
 
@@ -103,20 +117,20 @@ class Workers(Protocol):
         while the process should be replaced once the other trials in it have ended."""
         ...
 
-    def place(self, worker: int) -> WorkerPlace | None:
+    def place(self, worker: int) -> "WorkerPlace | None":
         """Where a worker that takes a trial runs; None on this machine."""
         ...
 
-    def submit(self, worker: int, request: TrialRequest) -> None:
+    def submit(self, worker: int, request: "TrialRequest") -> None:
         """Have a free worker, one that takes a trial, train one."""
         ...
 
-    def reply(self, worker: int, reply: Reply) -> None:
+    def reply(self, worker: int, reply: "Reply") -> None:
         """Answer a worker's Event: it waits for that. A reply to a worker that has been replaced
         meanwhile does nothing."""
         ...
 
-    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
+    def wait(self, timeout_s: float) -> "list[tuple[int, Message]]":
         """Messages that have arrived, each with its worker, after waiting for at least one up to
         the timeout. Called regularly, also while all workers are free: it notices those that died,
         each of which is told as Lost once, and replaced. Raises WorkerError when workers cannot be
@@ -155,7 +169,7 @@ class BackEnd(Protocol):
     def open_workers(
         self,
         entry: EntryPoint,
-        setup: WorkerSetup,
+        setup: "WorkerSetup",
         *,
         processes: int | None = None,
         data_bytes: float | None = None,

@@ -193,11 +193,15 @@ def test_each_layer_of_a_network_has_its_own_rate() -> None:
 
 def test_masks_drawn_in_advance_are_those_of_the_layers() -> None:
     """Of several steps and places at once, in tiles: each is what the place would draw alone."""
-    shapes, rates = [(BATCH, UNITS), (0, 3), (BATCH, 7), (1, 1)], [0.3, 0.5, 0.6, 0.2]
+    shapes = [(BATCH, UNITS), (0, 3), (BATCH, 7), (1, 1), (2, 5)]
+    rates = [0.3, 0.5, 0.6, 0.2, 0.0]
     masks = draw_masks(shapes, rates, steps=3, seed=1, first=4)
     assert [tuple(m.shape) for m in masks] == [
-        (3, BATCH, UNITS), (1, 0, 0), (3, BATCH, 7), (3, 1, 1)
+        (3, BATCH, UNITS), (1, 0, 0), (3, BATCH, 7), (3, 1, 1), (3, 2, 5)
     ]  # fmt: skip
+    at = tf.constant(1, tf.uint32), tf.constant(4, tf.uint32)
+    alone = multipliers(tf.cast(tf.range(10), tf.uint32), tf.constant(0.0), 4, *at)
+    np.testing.assert_array_equal(tf.reshape(masks[4][0], [-1]), alone)  # not drawn: all are 1
     for step in range(3):
         np.testing.assert_array_equal(masks[0][step] > 0, mask(0.3, layer=0, step=4 + step))
         flat = mask(0.6, layer=2, step=4 + step).ravel()[: BATCH * 7]

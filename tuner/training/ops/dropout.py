@@ -99,8 +99,12 @@ def draw_masks(
     shapes: Sequence[MaskShape], rates: Sequence[float], steps: int, seed: int, first: int
 ) -> list[tf.Tensor]:
     """For each dropout of a network, in order, its multipliers float32 (steps, rows, units) in the
-    steps from `first` on; (1, 0, 0) for one without rows."""
-    counts = [_tile_count(shape) for shape in shapes]
+    steps from `first` on; (1, 0, 0) for one without rows. Where nothing is dropped, nothing is
+    drawn, and the first trial need not wait for XLA."""
+    counts = [
+        _tile_count(shape) if _dropped_below(rate) else 0
+        for shape, rate in zip(shapes, rates, strict=True)
+    ]
     places = np.repeat(np.arange(len(counts)), np.multiply(counts, steps))
     at = np.concatenate([np.repeat(np.arange(steps), count) for count in counts]) + first
     bases = np.concatenate([np.tile(np.arange(count) * _TILE, steps) for count in counts])
@@ -111,9 +115,14 @@ def draw_masks(
             rows = tf.reshape(tiles[begin : begin + steps * count], [steps, count * _TILE])
             masks.append(tf.reshape(rows[:, : math.prod(shape)], [steps, *shape]))
         else:
-            masks.append(tf.zeros([1, 0, 0]))
+            masks.append(tf.ones([steps, *shape]) if shape[0] else tf.zeros([1, 0, 0]))
         begin += steps * count
     return masks
+
+
+def _dropped_below(rate: float) -> int:
+    """As `multipliers` rounds it."""
+    return int(np.round(np.float32(rate) * np.float32(RESOLUTION)))
 
 
 def _tile_count(shape: MaskShape) -> int:
