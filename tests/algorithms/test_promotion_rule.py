@@ -12,15 +12,15 @@ def test_rungs_grow_by_the_factor_and_leave_out_the_last_step() -> None:
     assert promotion_rungs(5, 3, 5) == []
 
 
-def test_of_three_trials_the_best_goes_on() -> None:
+def test_the_first_trial_goes_on_and_of_three_the_best() -> None:
     rule = PromotionRule([1, 3, 9], 3, maximize=True)
     values = {0: 0.5, 1: 0.7, 2: 0.6}
     pauses = {}
     for trial, value in values.items():
         rule.observe(trial, {1: value})
         pauses[trial] = rule.pauses(trial, 1)
-    assert pauses == {0: True, 1: True, 2: True}
-    assert rule.choose({0, 1, 2}) == 1
+    assert pauses == {0: False, 1: True, 2: True}
+    assert rule.choose({1, 2}) == 1
     rule.observe(3, {1: 0.9})
     assert not rule.pauses(3, 1)  # the best of four: it need not be paused to go on
 
@@ -52,6 +52,7 @@ def test_a_trial_that_repeats_epochs_is_not_paused_where_it_was_promoted() -> No
     rule = PromotionRule([1, 3], 3, maximize=False)
     for trial in range(4):
         rule.observe(trial, {1: float(trial)})
+    rule.observe(0, {1: 0.0, 3: 0.0})
     rule.observe(3, {1: 3.0, 2: 2.5, 3: 2.5})
     assert not rule.pauses(3, 1)
     assert rule.pauses(3, 3)

@@ -128,8 +128,8 @@ def test_a_changed_range_is_told_in_the_file_s_words(again, tmp_path):
         ("--seed 1", "seed was 0, is 1"),  # the split is another one: that is no news of the data
         ("--epochs 5", "epochs was 27 by default, is 5"),
         ("--set optimizer=sgd", "optimizer was [adam, sgd], is sgd"),
-        ("--sampler random", "sampler was tpe, is random"),
-        ("--pruner-option reduction_factor=4", "hyperband, is hyperband reduction_factor=4"),
+        ("--sampler random", "sampler was curves, is random"),
+        ("--pruner-option reduction_factor=4", "promotion, is promotion reduction_factor=4"),
         ("--metric val_loss", "metric was val_accuracy, is val_loss"),
         ("--validation 0.25", "validation share was 0.166667, is 0.25"),
         ("--scaling none", "scaling was auto, is none"),

@@ -75,7 +75,7 @@ def test_paused_trials_go_on_when_they_have_earned_it(bench: Bench) -> None:
     outcome = bench.run(9)
     assert outcome.reason is None
     epochs = epochs_of(bench.trials)
-    assert epochs[0.9] == [1, 3, 9]
+    assert epochs[0.9] == [9]  # the first one is not paused
     assert [epochs[x] for x in (0.8, 0.7)] == [[1, 3]] * 2
     assert [epochs[x] for x in FALLING[3:]] == [[1]] * 6
     check_ended(bench, 9)
@@ -89,7 +89,7 @@ def test_paused_trials_go_on_when_they_have_earned_it(bench: Bench) -> None:
 def test_one_that_is_among_the_best_does_not_stop(bench: Bench) -> None:
     create(bench, [0.1, 0.2, 0.3, 0.9])
     bench.run(4)
-    assert epochs_of(bench.trials) == {0.1: [1], 0.2: [1], 0.3: [3], 0.9: [3, 9]}
+    assert epochs_of(bench.trials) == {0.1: [9], 0.2: [1], 0.3: [3], 0.9: [9]}
 
 
 def test_a_study_too_small_for_its_rungs_has_a_complete_trial(bench: Bench) -> None:
@@ -115,6 +115,13 @@ def test_a_stopped_search_keeps_its_paused_trials_and_the_next_ends_them(bench: 
     assert bench.run(9, workers=2).reason is None
     check_ended(bench, 9)
     assert epochs_of(bench.trials)[0.9][-1] == 9
+
+
+def test_patience_counts_a_trial_when_it_is_first_paused(bench: Bench) -> None:
+    create(bench, FALLING)
+    assert bench.run(9, patience_trials=4).reason is StopReason.PATIENCE
+    assert bench.slots["done"] == 1
+    assert [t.params["x"] for t in bench.trials if t.attempts] == [0.9, 0.8, 0.7, 0.6, 0.5]
 
 
 def test_more_trials_leave_pruned_ones_as_they_are(bench: Bench) -> None:
@@ -157,10 +164,10 @@ def test_a_search_of_fewer_trials_is_no_end_for_those_beyond_it(bench: Bench) ->
 def test_a_paused_trial_that_fails_later_is_trained_again(bench: Bench) -> None:
     """In a space without another configuration for its slot."""
     parameters = {"x": any_of(0.1, 0.9), "act": any_of("learn", "raise"), "at": 2}
-    baselines = [{"x": 0.9, "act": "raise"}, {"x": 0.1, "act": "learn"}]
+    baselines = [{"x": 0.1, "act": "learn"}, {"x": 0.9, "act": "raise"}]
     bench.create(LONG | parameters, baselines, pruner=PROMOTION)
     assert bench.run(4, timeout_s=60).status.done == 4
-    assert (bench.trials[0].state, bench.trials[0].end) == ("FAIL", "user_error")
+    assert (bench.trials[1].state, bench.trials[1].end) == ("FAIL", "user_error")
     tried = {(t.params["x"], t.params["act"]) for t in bench.trials if t.state != "FAIL"}
     assert len(tried) == len(bench.trials) - bench.states.count("FAIL") == 4
 

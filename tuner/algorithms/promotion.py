@@ -47,7 +47,8 @@ class PromotionRule:
         rung = self.rungs.index(step)
         if len(self._reached.get(trial, ())) != rung + 1:
             return False  # it was further already: it repeats what was lost with its checkpoint
-        return self._rank(trial, rung) >= self._most(rung)
+        reached = len(self._ranked[rung])
+        return reached > 1 and self._rank(trial, rung) >= reached // self._factor
 
     def choose(self, paused: Collection[int], *, is_closing: bool = False) -> int | None:
         """Which paused trial goes on now; None for none. `is_closing`: no new trial will come, so
@@ -56,18 +57,13 @@ class PromotionRule:
             return None
         for rung in reversed(range(len(self.rungs))):
             ranked = self._ranked[rung]
-            most = self._most(rung)
+            most = len(ranked) // self._factor
             if is_closing and ranked:
                 most = max(most, 1)
             for _, trial in ranked[:most]:
                 if trial in paused and len(self._reached[trial]) == rung + 1:
                     return trial
         return None
-
-    def _most(self, rung: int) -> int:
-        """How many trials may go on."""
-        reached = len(self._ranked[rung])
-        return 1 if reached == 1 else reached // self._factor
 
     def _rank(self, trial: int, rung: int) -> int:
         return bisect_left(self._ranked[rung], (self._reached[trial][rung], trial))

@@ -285,7 +285,10 @@ class Loop:
         if running is None:
             return  # a worker that was lost while idle has been replaced already
         if isinstance(message, Checkpointed):
-            self._put_back(running, self._after_checkpoint(running))
+            ending = self._after_checkpoint(running)
+            self._put_back(running, ending)
+            if ending.fate is Fate.PAUSED:
+                self._ends.count_paused(running, ending.shown_value)
             del self._running[worker]
             self._status.workers[worker] = WorkerStatus()
             return

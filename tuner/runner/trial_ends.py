@@ -48,8 +48,6 @@ class TrialEnds:
         is_best = False
         if ending.fate.takes_slot:
             is_best = self._count_done(running, ending)
-        elif ending.fate is Fate.PAUSED:
-            self._count_paused(running, ending)
         elif ending.fate is Fate.FAILED:
             self._stopping.trial_failed()
         if ending.fate not in (Fate.PUT_BACK, Fate.PAUSED):
@@ -77,6 +75,12 @@ class TrialEnds:
         status.ended[end] = status.ended.get(end, 0) + 1
         logger.info("trial %d, which was paused, ended: %s, score %s", number, end, value)
         self._watcher.trial_ended(status, number, end, value, is_best=False)
+
+    def count_paused(self, running: RunningTrial, best: float | None) -> None:
+        """The trial has been paused at a rung. `best`: its running best."""
+        is_promising = best is not None and self._goal.better(best, self._status.best)
+        self._stopping.trial_paused(is_promising, running.number in self._were_paused)
+        self._were_paused.add(running.number)
 
     def let_go(self, worker: int) -> None:
         """Another loop has the trial now: this one must write nothing of it."""
@@ -119,12 +123,6 @@ class TrialEnds:
         writer = self._writer
         stop_if_sure(writer.store, writer.lease, writer.spec, status, self._stopping)
         return is_best
-
-    def _count_paused(self, running: RunningTrial, ending: Ending) -> None:
-        value = ending.shown_value
-        is_promising = value is not None and self._goal.better(value, self._status.best)
-        self._stopping.trial_paused(is_promising, running.number in self._were_paused)
-        self._were_paused.add(running.number)
 
     def _is_best(self, running: RunningTrial, score: float | None) -> bool:
         """Whether the score is better than all others of a study that looks for the best. Other
