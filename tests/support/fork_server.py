@@ -202,7 +202,9 @@ def serve(number: int) -> None:
     select.select([orders], [], [])
     import toy_study  # noqa: F401
     from prepared import prepare_loop
+    from shared_statements import share_statements
 
+    share_statements()
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
 
