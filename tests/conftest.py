@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from forked_run import common_folder, pytest_make_collect_report, run_forked
 from optuna.storages._rdb.models import BaseModel
 from postgres_server import Postgres
+from shared_statements import share_statements
 
 from tuner.storage import Store, open_store
 from tuner.storage.schema import metadata as ours
@@ -24,6 +25,7 @@ from tuner.system.names import remember_options
 from tuner.tracking import client
 
 __all__ = ["pytest_make_collect_report"]
+share_statements()
 
 MakeTables = Callable[[Path, Path], None]
 theirs = BaseModel.metadata

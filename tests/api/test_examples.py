@@ -13,6 +13,13 @@ from nbformat import NotebookNode
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 TRIALS = 2
+# Run before all others.
+FIRST = f"""
+import sys
+sys.path.append({str(Path(__file__).parents[1] / "support")!r})
+import forked_tries, pytest
+forked_tries.try_quickly(pytest.MonkeyPatch())
+"""
 
 
 def shortened(text: str, trials: int, epochs: int) -> str:
@@ -38,6 +45,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NotebookNo
     for cell in notebook.cells:
         if "optimize(" in cell.source:
             cell.source = shortened(cell.source, TRIALS, epochs=2)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(FIRST))
     for script in SCRIPTS:
         (folder / script.name).write_text(shortened(script.read_text(), trials=1, epochs=1))
         notebook.cells.append(nbformat.v4.new_code_cell(f"%run {script.name}"))

@@ -53,8 +53,10 @@ class BlockFailed(AssertionError):
 @contextlib.contextmanager
 def small_searches(toy: bool = False) -> Iterator[None]:
     """Inside, searches train few trials of few epochs on one worker, and send nothing to MLflow.
-    `toy`: they train no networks, but as toy_training.py does."""
+    `toy`: they train no networks, but as toy_training.py does. Own networks are tried with few
+    configurations."""
     import pytest
+    from forked_tries import try_quickly
 
     from tuner.manage import creation, searching
     from tuner.reports import comparisons
@@ -84,6 +86,7 @@ def small_searches(toy: bool = False) -> Iterator[None]:
             patch.setattr(module, "optimize", small)
         for creating in (creation, comparisons):
             patch.setattr(creating, "define_study", brief)
+        try_quickly(patch)
         yield
 
 

@@ -4,12 +4,12 @@
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
 meets the end of a file (raise eof), raises with a text that a browser could run (raise markup),
 starts a process and ends it (start and end) or hangs beside it (start and hang), crashes, hangs,
-waits until the file `until` is there (wait), becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good (leave); or its
-network cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker
-dies of it (unsafe). It crashes only the first `crashes` times that its trial is begun under one
-loop. An
-epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
-Where it holds out the test split, the last epoch's value is the score, and the only one told.
+waits until the file `until` is there (wait), becomes nan or inf, takes up to 2 GB of memory for a
+while (grow) or 32 MiB for good (leave); or its network cannot be saved (unsaved), is large (big),
+takes for ever to save (unending), or the worker dies of it (unsafe). It crashes only the first
+`crashes` times that its trial is begun under one loop. An epoch takes `pace` seconds. Where the
+plan keeps checkpoints, it writes them and goes on from them. Where it holds out the test split, the
+last epoch's value is the score, and the only one told.
 
 With `asks` it defines its own space: it asks for `x`, notes what it was given, and its reports are
 advisory; it ends itself as pruned.
