@@ -7,6 +7,8 @@ from typing import Any
 
 from tuner.algorithms.pruners import check_can_pause, check_pruner
 from tuner.algorithms.samplers import (
+    SAMPLERS,
+    check_generations,
     check_knows_space,
     check_sampler,
     check_several,
@@ -63,6 +65,7 @@ def define_study(
     check_sampler(sampler := settled_sampler(wanted.sampler), space)
     if wanted.held_out != "test":
         check_knows_space(sampler, space)
+    check_generations(sampler, space, wanted.pruner)
     if space.function_kind.trains:
         if wanted.pruner is not None:
             check_can_pause(wanted.pruner, space.network)
@@ -81,7 +84,7 @@ def define_study(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
-        pruner=wanted.pruner or default_pruner(space.function_kind, 1),
+        pruner=wanted.pruner or _default_pruner(space, sampler),
         prior=settle_prior(space, wanted, earlier, dataset),
         metric=metric,
         direction=wanted.direction or metrics.direction(metric, dataset.head_tasks),
@@ -97,6 +100,12 @@ def define_study(
     check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
+
+
+def _default_pruner(space: Space, sampler: Choice) -> Choice:
+    if SAMPLERS[sampler.name].generations:
+        return Choice(name="none")
+    return default_pruner(space.function_kind, 1)
 
 
 def _for_network(data: DataSpec, network: str) -> DataSpec:

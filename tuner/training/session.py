@@ -41,6 +41,11 @@ from tuner.training.trial import PreparedProgram, Trainer
 
 log = logging.getLogger(__name__)
 
+NO_COMPILED_MODEL = (
+    "the network is a compiled model, whose numbers sampler pbt cannot change as it trains: return "
+    "it without compile(), or take another sampler"
+)
+
 
 class TrainingSession:
     """A worker's trainer on its data."""
@@ -94,7 +99,10 @@ class TrainingSession:
         return load_hypermodel(self._network)
 
     def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
-        """Train a trial by Keras' `fit`, as `run` does."""
+        """Train a trial by Keras' `fit`, as `run` does. Raises NetworkError for a generation of a
+        population: the numbers that it would change are the user's own."""
+        if request.last_epoch is not None:
+            raise NetworkError(NO_COMPILED_MODEL)
         self._request = request
         self._fit_trial = FitTrial(self.trainer, request, plan)
         self._fit_trial.run(tell)
@@ -187,6 +195,7 @@ class LaneTrainer(Trainer):
         self._lane: Lane | None = None
 
     def prepare(self, request: TrialRequest) -> PreparedProgram:
+        self.leave_lane()  # that of a generation before, which was trained again
         key = self._shared_key(request)
         if key is None:
             return super().prepare(request)
