@@ -191,7 +191,7 @@ def _scaled(range_: Range, value: float, factor: float) -> Scalar:
     if isinstance(range_, Choices):
         return _neighbour(sorted(map(_number, range_.choices)), value, factor)
     new = _nearest(range_, value * factor)
-    if new != value or factor == 1 or isinstance(range_, FloatRange) and range_.step is None:
+    if new != value or factor == 1 or (isinstance(range_, FloatRange) and range_.step is None):
         return new
     step = float(range_.step or 0)
     return _nearest(range_, value + (step if factor > 1 else -step))

@@ -372,7 +372,7 @@ def check_generations(choice: Choice, space: Space, pruner: Choice | None) -> No
     epochs, interval = int(space.largest("epochs")), PopulationOptions.of(choice.options).interval
     if interval >= epochs:
         raise SpecError(
-            f"{sampler}: interval must be less than the epochs of a member, {epochs}, got {interval}"
+            f"{sampler}: interval must be less than the {epochs} epochs of a member, got {interval}"
         )
 
 

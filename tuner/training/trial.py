@@ -188,7 +188,6 @@ class Trainer:
             request.checkpoints, identity(request, network, self.dataset.fingerprint, surroundings)
         )
 
-
     def checkpoint_of_parent(self, request: TrialRequest) -> Checkpoint | None:
         """The end of the generation before the request's; None where that is not kept."""
         if request.checkpoints is None or request.checkpoints.parent is None:
