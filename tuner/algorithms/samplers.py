@@ -41,7 +41,7 @@ from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.prior_spec import PriorSpec
-from tuner.study.spec import Choice
+from tuner.study.spec import POPULATION, Choice
 from tuner.system.names import install_command
 from tuner.values import Scalar
 
@@ -84,9 +84,17 @@ class PopulationSampler(RandomSampler):
     """Draws the members of a population at random. The loop says what later generations train
     (`runner.populations`)."""
 
-    def __init__(self, seed: int | None, **options: Any) -> None:
+    def __init__(
+        self,
+        seed: int | None,
+        population: int,
+        interval: int,
+        quantile: float,
+        shrink: float,
+        grow: float,
+        resample_probability: float,
+    ) -> None:
         super().__init__(seed)
-        self.options = PopulationOptions(**options)
 
 
 class ListedSampler(BaseSampler):
@@ -271,7 +279,7 @@ SAMPLERS: dict[str, SamplerKind] = {
             "swapping_prob": Option(float, low=0, high=1),
         },
     ),
-    "pbt": SamplerKind(
+    POPULATION: SamplerKind(
         PopulationSampler,
         {
             "population": Option(int, low=2),

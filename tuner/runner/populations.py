@@ -12,7 +12,6 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.algorithms.population import MemberTrial, Population, PopulationOptions, perturbed
-from tuner.algorithms.samplers import SAMPLERS
 from tuner.runner.study_files import TrialFiles
 from tuner.storage import attempt_rows, slots
 from tuner.storage.frozen_trials import OrderedCache
@@ -32,11 +31,6 @@ class NewTrial:
 
     attributes: Mapping[str, Any]
     room: Room
-
-
-def trains_population(spec: StudySpec) -> bool:
-    """Whether the study's trials are generations of a population."""
-    return SAMPLERS[spec.sampler.name].generations
 
 
 class Generations:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.algorithms.population import PopulationOptions
-from tuner.runner.populations import GenerationFiles, trains_population
+from tuner.runner.populations import GenerationFiles
 from tuner.runner.trial_writer import RunningTrial, TrialWriter, trial_seed
 from tuner.storage import attempt_rows
 from tuner.storage.trials import TrialRow
@@ -82,11 +81,11 @@ class SearchRequests:
 def lineage_of(spec: StudySpec, trial: TrialRow, ancestors: Sequence[TrialRow]) -> Lineage | None:
     """What a finished trial went on from; None for one that is no part of a population.
     `ancestors`: as `lineages.read_ancestors` gives them."""
-    if not trains_population(spec) or trial.end in (TrialEnd.IMPORTED, TrialEnd.IMPORTED_PRUNED):
+    interval = spec.generation_epochs
+    if interval is None or trial.end in (TrialEnd.IMPORTED, TrialEnd.IMPORTED_PRUNED):
         return None
     assert spec.epochs is not None
     numbers = [*(ancestor.number for ancestor in ancestors), trial.number]
-    interval = PopulationOptions.of(spec.sampler.options).interval
     return make_lineage(numbers, [each.params for each in ancestors], interval, spec.epochs)
 
 

@@ -14,6 +14,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from tuner.algorithms.population import PopulationOptions
 from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.repeats import TriedPoints, avoids_repeats
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
@@ -54,6 +55,7 @@ from tuner.storage.study_control import set_state
 from tuner.study.artifacts import check_store, open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
+from tuner.study.lineage import generation_count
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.study.study_state import StudyState
 from tuner.system.logs import log_format, log_to_file, logging_about
@@ -121,6 +123,8 @@ def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | 
     """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
     is given."""
     most = most_trials(store, study)
+    if trials is not None or more is not None:
+        check_members(study, trials or slots.total_slots(store, study) + (more or 0))
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
@@ -142,6 +146,22 @@ def most_trials(store: Store, study: StudyRow) -> int:
     tried.count(read_all(store, study))
     assert tried.left is not None
     return slots.count_spoken_for(store, study) + tried.left
+
+
+def check_members(study: StudyRow, total: int) -> None:
+    """Raises StudyError for a total of trials that is too small for one generation of the study's
+    population, if it trains one."""
+    interval, epochs = study.spec.generation_epochs, study.spec.epochs
+    if interval is None or epochs is None:
+        return
+    population = PopulationOptions.of(study.spec.sampler.options).population
+    if total < population:
+        generations = generation_count(interval, epochs)
+        raise StudyError(
+            f"study {study.name!r} trains {population} members, and {total} trials are fewer; with "
+            f"--trials {population * generations} each of them trains {generations} generations; "
+            f"for smaller ones create a study with --sampler-option population={max(2, total)}"
+        )
 
 
 def check_gain_limit(study: StudyRow, until_sure: object) -> None:

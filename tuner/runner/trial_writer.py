@@ -20,7 +20,7 @@ from tuner.algorithms.pruners import PRUNERS
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
-from tuner.runner.populations import Generations, trains_population
+from tuner.runner.populations import Generations
 from tuner.runner.proposals import Proposals
 from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
@@ -88,7 +88,7 @@ class TrialWriter:
             study._storage = OrderedCache(store.optuna, shows_paused=pauses)
         self._trials = study._storage
         self._proposals = Proposals(store.optuna, study, self._trials, spec, lease)
-        is_population = trains_population(spec)
+        is_population = spec.generation_epochs is not None
         self.generations = Generations(self._trials, spec, lease) if is_population else None
 
     def begin(

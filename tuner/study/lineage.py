@@ -13,6 +13,10 @@ from tuner.study.messages import Generation
 
 # The system attribute of a trial that says where it stands.
 PLACE = "tuner:population"
+NO_COMPILED_MODEL = (
+    "the network is a compiled model, whose numbers sampler pbt cannot change as it trains: return "
+    "it without compile(), or take another sampler"
+)
 
 
 class Place(NamedTuple):

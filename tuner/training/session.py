@@ -19,6 +19,7 @@ from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.ends import TrialEnd
+from tuner.study.lineage import NO_COMPILED_MODEL
 from tuner.study.messages import (
     Ended,
     Event,
@@ -40,11 +41,6 @@ from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
 
 log = logging.getLogger(__name__)
-
-NO_COMPILED_MODEL = (
-    "the network is a compiled model, whose numbers sampler pbt cannot change as it trains: return "
-    "it without compile(), or take another sampler"
-)
 
 
 class TrainingSession:
