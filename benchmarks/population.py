@@ -83,7 +83,8 @@ def search(subject: Subject, sampler: str, pruner: str) -> Iterator[float]:
             if step < EPOCHS and trial.should_prune():
                 break
         whole = step == EPOCHS
-        study.tell(trial, best if whole else None, TrialState.COMPLETE if whole else None)
+        state = TrialState.COMPLETE if whole else TrialState.PRUNED
+        study.tell(trial, best if whole else None, state)
 
 
 def train_population(subject: Subject, members: int) -> Iterator[float]:

@@ -34,7 +34,7 @@ class Place(NamedTuple):
         """From the attribute's value. Raises ValueError for another one."""
         if not isinstance(value, Mapping) or value.keys() - set(cls._fields):
             raise ValueError(value)
-        numbers = {name: value.get(name) for name in cls._fields}
+        numbers: dict[str, Any] = {name: value.get(name) for name in cls._fields}
         for name, number in numbers.items():
             is_missing = number is None and name in ("member", "parent")
             if not is_missing and (type(number) is not int or number < 0):
