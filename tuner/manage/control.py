@@ -8,7 +8,14 @@ from typing import Any
 from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import UsageError
 from tuner.manage.standstill import explain_standstill
-from tuner.runner import Limits, check_gain_limit, check_members, most_trials, stop_searches
+from tuner.runner import (
+    Limits,
+    check_gain_limit,
+    check_members,
+    most_trials,
+    stop_searches,
+    whole_population,
+)
 from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -163,5 +170,5 @@ def next_command(store: Store, study: StudyRow) -> str:
     daemon or watch the one that is there."""
     name = in_command(study.name)
     if not slots.total_slots(store, study):
-        return command("optimize", name, "--trials", 100)
+        return command("optimize", name, "--trials", whole_population(study.spec) or 100)
     return command("study", "watch", name) if list_daemons(store) else command("worker")

@@ -14,6 +14,7 @@ from tuner.runner.search import (
     optimize,
     slots_wanted,
     stop_searches,
+    whole_population,
 )
 from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
@@ -45,4 +46,5 @@ __all__ = [
     "stop_searches",
     "study_announcer",
     "trained_on",
+    "whole_population",
 ]

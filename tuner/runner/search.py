@@ -57,6 +57,7 @@ from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.study.lineage import generation_count
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
+from tuner.study.spec import StudySpec
 from tuner.study.study_state import StudyState
 from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
@@ -151,17 +152,25 @@ def most_trials(store: Store, study: StudyRow) -> int:
 def check_members(study: StudyRow, total: int) -> None:
     """Raises StudyError for a total of trials that is too small for one generation of the study's
     population, if it trains one."""
-    interval, epochs = study.spec.generation_epochs, study.spec.epochs
-    if interval is None or epochs is None:
+    whole = whole_population(study.spec)
+    if whole is None:
         return
     population = PopulationOptions.of(study.spec.sampler.options).population
     if total < population:
-        generations = generation_count(interval, epochs)
         raise StudyError(
             f"study {study.name!r} trains {population} members, and {total} trials are fewer; with "
-            f"--trials {population * generations} each of them trains {generations} generations; "
-            f"for smaller ones create a study with --sampler-option population={max(2, total)}"
+            f"--trials {whole} each of them trains {whole // population} generations; for smaller "
+            f"ones create a study with --sampler-option population={max(2, total)}"
         )
+
+
+def whole_population(spec: StudySpec) -> int | None:
+    """How many trials a population has in which all members train all epochs; None where the study
+    trains none."""
+    if spec.generation_epochs is None or spec.epochs is None:
+        return None
+    generations = generation_count(spec.generation_epochs, spec.epochs)
+    return PopulationOptions.of(spec.sampler.options).population * generations
 
 
 def check_gain_limit(study: StudyRow, until_sure: object) -> None:
