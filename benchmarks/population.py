@@ -89,19 +89,24 @@ def search(subject: Subject, sampler: str, pruner: str) -> Iterator[float]:
 
 def train_population(subject: Subject, members: int) -> Iterator[float]:
     """The same of population-based training, each generation from its parent's checkpoint."""
-    import random
+    import optuna
 
     from tuner.algorithms.population import MemberTrial, Population, PopulationOptions, perturbed
+    from tuner.algorithms.samplers import make_sampler
     from tuner.study.artifacts import FolderArtifacts
     from tuner.study.lineage import generation_count, make_lineage
     from tuner.study.messages import Checkpoints
+    from tuner.study.spec import Choice
 
     options = PopulationOptions(population=members)
     generations = generation_count(options.interval, EPOCHS)
     trials: list[MemberTrial] = []
     flats: list[dict[str, Any]] = []
     chains: list[list[int]] = []
-    chance = random.Random(subject.seed)
+    # The members are the first proposals of the random search of the same seed.
+    first = optuna.create_study(
+        sampler=make_sampler(Choice(name="random"), subject.space, subject.seed, 0)
+    )
     with tempfile.TemporaryDirectory() as folder:
 
         def kept(number: int) -> Any:
@@ -112,7 +117,9 @@ def train_population(subject: Subject, members: int) -> Iterator[float]:
             place, number, parent = rule.next_place(), len(trials), None
             assert place is not None  # one trial at a time: none is waited for
             if place.parent is None:
-                flat, chain = subject.space.draw(chance), [number]
+                drawn = first.ask()
+                subject.space.sample(drawn)
+                flat, chain = dict(drawn.params), [number]
             else:
                 flat, chain = flats[place.parent], [*chains[place.parent], number]
                 if trials[place.parent].member != place.member:

@@ -127,8 +127,8 @@ def create_study(
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
-        sampler: how to choose parameters: tpe, curves, random, grid, listed, qmc, cmaes, gp or
-            nsgaii.
+        sampler: how to choose parameters: tpe, curves, random, grid, listed, qmc, cmaes, gp,
+            nsgaii, or pbt, which changes numbers while trials train.
         sampler_options: options of the sampler by name.
         pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
             patient or none; promotion pauses them, and goes on with the best ones.
