@@ -20,6 +20,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,23 +99,25 @@ class ToySession:
         params, goal = PARAMETERS | request.params, request.goal
         keeper = self._keeper(request)
         found = None if keeper is None else keeper.latest()
-        at = Progress() if found is None else found.progress
+        self._engine = "toy"
+        at = self._first_progress(request) if found is None else found.progress
         self._at, self._keeping = at, keeper
-        if found is not None:
+        if at.epoch:
             yield Resumed(at.epoch)
-        while at.epoch < params["epochs"]:
+        while at.epoch < request.ends_after:
             epoch = at.epoch + 1
             time.sleep(params["pace"])
             if epoch == params["at"]:
                 self._act(params["act"], request.seed, params)
             value = score_at(params, request.seed, epoch)
-            looks = request.held_out == "val" or epoch == params["epochs"]
+            looks = request.held_out == "val" or epoch == request.ends_after
             host_value = _host_value(value, goal.direction)
             metrics = _metrics(value, request.held_out if looks else None)
             if looks:
                 names = [f"{request.held_out}_{name}" for name in request.host_metrics]
                 metrics |= dict.fromkeys(names, host_value)
-            report = Report(epoch * request.first_epoch_reports, epoch, True, metrics, engine="toy")
+            step = epoch * request.first_epoch_reports
+            report = Report(step, epoch, True, metrics, engine=self._engine)
             if goal.metric.partition("_")[2] in request.host_metrics:
                 value = host_value
             if np.isnan(value):
@@ -128,12 +131,29 @@ class ToySession:
             if goal.reached(at.best):
                 yield _ended("target", at)
                 return
-            if looks and epoch - (at.best_epoch or 0) >= params["patience"]:
+            may_stop = request.last_epoch is None
+            if looks and may_stop and epoch - (at.best_epoch or 0) >= params["patience"]:
                 yield _ended("early_stopped", at)
                 return
-            if keeper is not None and epoch < params["epochs"] and keeper.due():
+            if keeper is not None and epoch < request.ends_after and keeper.due():
                 keeper.write_latest(Checkpoint(at))
-        yield _ended("complete", at)
+        if keeper is not None and at.epoch < params["epochs"]:
+            keeper.write_latest(Checkpoint(at))
+        yield _ended("complete", at, self._engine)
+
+    def _first_progress(self, request: TrialRequest) -> Progress:
+        """Where a trial begins. Without its parent's checkpoint, which a real session would make
+        again, its engine is called otherwise."""
+        if not request.earlier:
+            return Progress()
+        if request.checkpoints is not None and request.checkpoints.parent is not None:
+            parent = replace(request.ancestors()[-1], checkpoints=request.checkpoints.parent)
+            keeper = self._keeper(parent)
+            found = None if keeper is None else keeper.latest()
+            if found is not None and found.progress.epoch == request.begins_after:
+                return Progress(epoch=request.begins_after)
+        self._engine = "toy again"
+        return Progress(epoch=request.begins_after)
 
     def _keeper(self, request: TrialRequest) -> CheckpointFiles | None:
         if request.checkpoints is None:
@@ -219,8 +239,8 @@ def _metrics(value: float, held_out: str | None) -> dict[str, float]:
     return {"loss": 1 - value} | (prefixed if held_out else {})
 
 
-def _ended(end: Any, at: Progress) -> Ended:
-    return Ended(end, at.best, at.best_epoch, at.epoch, 7, {"train": 0.1 * at.epoch}, "toy")
+def _ended(end: Any, at: Progress, engine: str = "toy") -> Ended:
+    return Ended(end, at.best, at.best_epoch, at.epoch, 7, {"train": 0.1 * at.epoch}, engine)
 
 
 def _start_and_end() -> None:

@@ -24,9 +24,9 @@ PointKey = tuple[tuple[str, str, Scalar], ...]
 
 def avoids_repeats(sampler: Choice, space: Space) -> bool:
     """Whether a study draws a proposal again that an earlier trial had. A grid and a list say
-    themselves what is tried, and how often."""
+    themselves what is tried, and how often; a generation goes on with what its parent had."""
     kind = SAMPLERS[sampler.name]
-    return space.can_repeat and not (kind.lists or kind.repeats_failed)
+    return space.can_repeat and not (kind.lists or kind.repeats_failed or kind.generations)
 
 
 def point_key(flat: Mapping[str, Scalar]) -> PointKey:

@@ -7,7 +7,7 @@ import hashlib
 import heapq
 import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,11 +35,13 @@ from tuner.algorithms.options import (
     unknown,
     without_experimental_warnings,
 )
+from tuner.algorithms.population import PopulationOptions
 from tuner.algorithms.priors import PriorSampler
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.prior_spec import PriorSpec
-from tuner.study.spec import Choice
+from tuner.study.spec import POPULATION, Choice
 from tuner.system.names import install_command
 from tuner.values import Scalar
 
@@ -61,7 +63,9 @@ class SamplerKind:
     `make_sampler`. `lists`: it is given the space's configurations. `repeats_failed`: the params of
     a trial that failed are queued again, since no other trial would get them. `bounded`: of a large
     study it needs only the trials that `InView` chooses. `several`: it takes several
-    objectives. `needs_space`: it needs all parameters beforehand."""
+    objectives. `needs_space`: it needs all parameters beforehand. `generations`: a trial may go on
+    from another one's weights (population.py); its params are then given, and the sampler draws
+    those of the first generation. All its settings are stored with the study."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -73,6 +77,24 @@ class SamplerKind:
     bounded: bool = False
     several: bool = True
     needs_space: bool = False
+    generations: bool = False
+
+
+class PopulationSampler(RandomSampler):
+    """Draws the members of a population at random. The loop says what later generations train
+    (`runner.populations`)."""
+
+    def __init__(
+        self,
+        seed: int | None,
+        population: int,
+        interval: int,
+        quantile: float,
+        shrink: float,
+        grow: float,
+        resample_probability: float,
+    ) -> None:
+        super().__init__(seed)
 
 
 class ListedSampler(BaseSampler):
@@ -257,6 +279,20 @@ SAMPLERS: dict[str, SamplerKind] = {
             "swapping_prob": Option(float, low=0, high=1),
         },
     ),
+    POPULATION: SamplerKind(
+        PopulationSampler,
+        {
+            "population": Option(int, low=2),
+            "interval": POSITIVE,
+            "quantile": Option(float, low=0, high=0.5),
+            "shrink": Option(float, low=0.01, high=1),
+            "grow": Option(float, low=1, high=100),
+            "resample_probability": Option(float, low=0, high=1),
+        },
+        asdict(PopulationOptions()),
+        several=False,
+        generations=True,
+    ),
     "gp": SamplerKind(
         GPSampler,
         {"n_startup_trials": COUNT, "deterministic_objective": FLAG},
@@ -318,6 +354,36 @@ def check_knows_space(choice: Choice, space: Space) -> None:
         )
 
 
+def check_generations(choice: Choice, space: Space, pruner: Choice | None) -> None:
+    """Raises SpecError where a sampler whose trials go on from each other's weights cannot do that:
+    there are no such weights, or no number to change; or a pruner is to end trials. `choice`: as
+    `settled_sampler` gives it."""
+    if not SAMPLERS[choice.name].generations:
+        return
+    sampler = f"sampler {choice.name}"
+    if (kind := space.function_kind) is not FunctionKind.BUILD:
+        raise SpecError(
+            f"{sampler} goes on from a trial's weights with other numbers, and {space.network} "
+            f"{kind.form}: take another sampler"
+        )
+    if pruner is not None and pruner.name != "none":
+        raise SpecError(
+            f"{sampler} replaces bad members by good ones: no trial is pruned; leave --pruner out"
+        )
+    if not space.numbers_of_training():
+        raise SpecError(
+            f"{sampler} changes numbers while it trains, and the space searches none that can "
+            "change: search learning_rate, a dropout or a penalty"
+        )
+    if space.nodes["epochs"].range is not None:
+        raise SpecError(f"{sampler} trains all members for the same epochs: fix them, --epochs 27")
+    epochs, interval = int(space.largest("epochs")), PopulationOptions.of(choice.options).interval
+    if interval >= epochs:
+        raise SpecError(
+            f"{sampler}: interval must be less than the {epochs} epochs of a member, got {interval}"
+        )
+
+
 def check_several(choice: Choice) -> None:
     """Raises SpecError for a sampler that takes one objective."""
     if not SAMPLERS[choice.name].several:
@@ -332,9 +398,10 @@ def settled_sampler(choice: Choice) -> Choice:
     kind = SAMPLERS.get(choice.name)
     if kind is None:
         return choice
+    given = {**kind.settings, **choice.options} if kind.generations else choice.options
     options = {
         name: kind.options[name].cast(value) if name in kind.options else value
-        for name, value in choice.options.items()
+        for name, value in given.items()
     }
     return choice.model_copy(update={"options": options})
 

@@ -127,8 +127,9 @@ def create_study(
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
-        sampler: how to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp or
-            nsgaii. None takes curves; tpe for a function that trains by itself.
+        sampler: how to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp,
+            nsgaii, or pbt, which changes numbers while trials train. None takes curves; tpe for a
+            function that trains by itself.
         sampler_options: options of the sampler by name.
         pruner: how to save epochs on hopeless trials: promotion pauses them, and goes on with the
             best ones; hyperband, asha, median, percentile, threshold and patient end them; or none.

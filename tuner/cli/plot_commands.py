@@ -17,6 +17,7 @@ PlotKind = Annotated[
         help="What to draw. history: the scores by trial. compute: the best score by training "
         "time. curves: the curves of running trials and the best. importance: which parameters "
         "matter. slice: the scores by each parameter. parallel: the best trials' parameters. "
+        "schedule: with sampler pbt, the best trial's numbers by epoch. "
         "front: two objectives and their Pareto front. failures: why attempts failed.",
         metavar="KIND",
     ),

@@ -351,7 +351,9 @@ def _ordered_trials(
 def print_trial(trial: TrialReport, as_json: bool) -> None:
     """Print one trial: its facts, its attempts if there were several, and its reports."""
     if as_json:
-        print_json(trial.facts | {"attempts": trial.attempts, "intervals": trial.reports})
+        schedule = {"schedule": trial.schedule} if trial.schedule else {}
+        reports = {"attempts": trial.attempts, "intervals": trial.reports}
+        print_json(trial.facts | schedule | reports)
         return
     names = [name for name in trial.facts if name not in ("queued", "end")]
     facts = with_metrics(trial.facts, names)
@@ -363,6 +365,7 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     if facts.get("engine") and trial.engine_reason:
         facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)
+    show_rows(trial.schedule, False)
     if len(trial.attempts) > 1:
         show_rows(_attempt_cells(trial.attempts), False)
     columns = [*trial.reports[0]][:_MOST_COLUMNS] if trial.reports else []

@@ -81,8 +81,8 @@ def create(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="How to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp or "
-            "nsgaii.",
+            help="How to choose parameters: curves, tpe, random, grid, listed, qmc, cmaes, gp, "
+            "nsgaii, or pbt, which changes them while trials train.",
             metavar="NAME",
             show_default="curves; tpe for a function that trains by itself",
         ),
@@ -317,6 +317,7 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.database_access import read_study
     from tuner.cli.output import show_facts
     from tuner.cli.result_output import complain_of_damage
+    from tuner.reports.lineages import population_facts
     from tuner.reports.study_tables import study_facts
     from tuner.storage.trial_outcomes import read_expected_gain
     from tuner.storage.trials import summarize
@@ -326,7 +327,8 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     summary = summarize(store, row)
     experiment = current_experiment_name(settings_of(context).tracking_uri, row, store)
     expected = read_expected_gain(store, row, row.spec)
-    show_facts(study_facts(row, summary, experiment, expected), as_json)
+    population = population_facts(store, row, summary.best.trial)
+    show_facts(study_facts(row, summary, experiment, expected, population), as_json)
     complain_of_damage(summary.best)
 
 

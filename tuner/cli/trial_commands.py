@@ -92,6 +92,7 @@ def show(
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.result_output import print_trial
+    from tuner.reports.lineages import read_lineage
     from tuner.reports.study_tables import report_trial
     from tuner.storage.deliveries import read_notes
     from tuner.storage.trials import find_trial, trial_curve
@@ -99,7 +100,8 @@ def show(
     store, row = read_study(context, study)
     trial = find_trial(store, row, number)
     notes = read_notes(store, row, trial.trial_id)
-    print_trial(report_trial(row, trial, trial_curve(store, row, trial), notes), as_json)
+    curve, lineage = trial_curve(store, row, trial), read_lineage(store, row, trial)
+    print_trial(report_trial(row, trial, curve, notes, lineage), as_json)
 
 
 app.command("plot")(plot_trials)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tuner.data import unused_images
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, SpecError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
 from tuner.runner.network_keeping import remove_empty_folder, remove_files
@@ -27,7 +27,7 @@ from tuner.runner.study_files import (
     sweep_study,
 )
 from tuner.settings import Settings
-from tuner.storage import Store, identity, kept_networks, leases
+from tuner.storage import Store, identity, kept_networks, leases, slots
 from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.damage import is_identity
 from tuner.storage.kept_networks import ReleasedNetwork
@@ -140,9 +140,20 @@ def remove_leftovers(
 
 
 def _checkpoints(project: Project, study: StudyRow) -> Iterator[Leftover]:
-    """Of finished trials: those of others are what their next attempts go on from."""
+    """Of finished trials: those of others are what their next attempts go on from. Other trials of
+    a population may go on from finished ones too."""
+    if _has_generations_left(project, study):
+        return
     for file in _ended_files(project, study, r".+\.ckpt"):
         yield _leftover("checkpoints of finished trials", project, study, file)
+
+
+def _has_generations_left(project: Project, study: StudyRow) -> bool:
+    try:
+        is_population = study.spec.generation_epochs is not None
+    except SpecError:  # damaged: nothing can go on
+        return False
+    return is_population and slots.has_state(project.store, study, "open", "claimed")
 
 
 def _own_folders(project: Project, study: StudyRow) -> Iterator[Leftover]:

@@ -8,7 +8,14 @@ from typing import Any
 from tuner.algorithms.expected_gain import GainLimit
 from tuner.errors import UsageError
 from tuner.manage.standstill import explain_standstill
-from tuner.runner import Limits, check_gain_limit, most_trials, stop_searches
+from tuner.runner import (
+    Limits,
+    check_gain_limit,
+    check_members,
+    most_trials,
+    stop_searches,
+    whole_population,
+)
 from tuner.runner.progress import all_done
 from tuner.storage import Store, slots, study_control
 from tuner.storage.daemon_rows import list_daemons
@@ -96,6 +103,7 @@ def plan_study(store: Store, study: StudyRow, plan: StudyPlan, may_lower: bool =
     check_gain_limit(study, None if plan.until_sure == NO_LIMIT else plan.until_sure)
     if plan.trials is not None:
         check_is_search(study, "study set --trials")
+        check_members(study, plan.trials)
         trials = min(plan.trials, most_trials(store, study))
         if may_lower:
             study_control.set_total(store, study, trials)
@@ -162,5 +170,5 @@ def next_command(store: Store, study: StudyRow) -> str:
     daemon or watch the one that is there."""
     name = in_command(study.name)
     if not slots.total_slots(store, study):
-        return command("optimize", name, "--trials", 100)
+        return command("optimize", name, "--trials", whole_population(study.spec) or 100)
     return command("study", "watch", name) if list_daemons(store) else command("worker")

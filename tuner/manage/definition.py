@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.algorithms.pruners import check_can_pause, check_pruner
-from tuner.algorithms.samplers import check_knows_space, check_sampler, check_several
+from tuner.algorithms.samplers import (
+    check_generations,
+    check_knows_space,
+    check_sampler,
+    check_several,
+)
 from tuner.data import Dataset, Source, check_class_weights, find_source, load_dataset
 from tuner.errors import MetricError, SpecError
 from tuner.manage.own_functions import (
@@ -59,6 +64,7 @@ def define_study(
     check_sampler(methods.sampler, space)
     if wanted.held_out != "test":
         check_knows_space(methods.sampler, space)
+    check_generations(methods.sampler, space, methods.pruner)
     if space.function_kind.trains:
         check_can_pause(methods.pruner, space.network)
         return _define_own_training(space, wanted, settings, methods, earlier)

@@ -12,9 +12,11 @@ import numpy as np
 
 from tuner.data import Dataset, Split, describe_inputs
 from tuner.data.named_rows import map_rows, named_parts
+from tuner.errors import NetworkError
 from tuner.manage.stored_functions import user_network
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
+from tuner.study.lineage import NO_COMPILED_MODEL
 from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import OwnFolder
@@ -48,6 +50,8 @@ def try_own_network(
         tried = try_network(request, limits)
     for warning in tried.warnings:
         tell(warning)
+    if tried.compiles and spec.generation_epochs is not None:
+        raise NetworkError(f"{spec.space.network}: {NO_COMPILED_MODEL}")
     if tried.compiles:
         tell(f"{spec.space.network} returns a compiled model: Keras' fit trains it")
     if 0 < tried.tried < count:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tuner.algorithms.samplers import settled_sampler
+from tuner.algorithms.samplers import SAMPLERS, settled_sampler
 from tuner.manage.wanted_study import Wanted
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.spec import Choice, StudySpec
@@ -22,7 +22,7 @@ def wanted_methods(wanted: Wanted, kind: FunctionKind) -> Methods:
         name=_default_sampler(kind), options=dict(wanted.sampler_options)
     )
     pruner = wanted.pruner or Choice(
-        name=_default_pruner(kind, objectives), options=dict(wanted.pruner_options)
+        name=_default_pruner(kind, objectives, sampler.name), options=dict(wanted.pruner_options)
     )
     return Methods(settled_sampler(sampler), pruner)
 
@@ -43,9 +43,9 @@ def _default_sampler(kind: FunctionKind) -> str:
     return "tpe" if kind.trains else "curves"
 
 
-def _default_pruner(kind: FunctionKind, objectives: int) -> str:
+def _default_pruner(kind: FunctionKind, objectives: int, sampler: str) -> str:
     """Nothing that trains by itself can be paused. An Optuna objective gets Optuna's default."""
-    if objectives > 1:
+    if objectives > 1 or (sampler in SAMPLERS and SAMPLERS[sampler].generations):
         return "none"
     if kind is FunctionKind.OBJECTIVE:
         return "median"

@@ -28,6 +28,7 @@ from tuner.settings import Settings, tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, Artifacts, open_artifacts, patiently
+from tuner.study.lineage import Lineage
 from tuner.system.temporary_folders import OwnFolder
 
 
@@ -56,16 +57,27 @@ class FinalNetwork:
 
 
 class FinalNetworks:
-    """The final network of one trial, trained or kept. `dataset`: as the study sees it."""
+    """The final network of one trial, trained or kept. `dataset`: as the study sees it. `lineage`:
+    what the trial went on from."""
 
     def __init__(
-        self, settings: Settings, study: StudyRow, trial: TrialRow, dataset: Dataset
+        self,
+        settings: Settings,
+        study: StudyRow,
+        trial: TrialRow,
+        dataset: Dataset,
+        lineage: Lineage | None = None,
     ) -> None:
         self._settings, self._study, self._trial = settings, study, trial
         self._dataset = dataset
-        self._request = request_without_validation(study.spec, trial)
+        self._request = request_without_validation(study.spec, trial, lineage)
         self._store: Artifacts = open_artifacts(settings).below(f"{study.uuid}/promoted")
         self._network, self._record = f"trial-{trial.number}.keras", f"trial-{trial.number}.npz"
+
+    @property
+    def epochs(self) -> int:
+        """How many it is trained for."""
+        return self._request.ends_after
 
     @property
     def place(self) -> str:
@@ -149,6 +161,8 @@ class FinalNetworks:
             "metric": request.goal.metric,
             "code": {path: code.sha256 for path, code in self._study.spec.code.items()},
         }
+        if request.last_epoch is not None:
+            content |= {"earlier": request.earlier, "last_epoch": request.last_epoch}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,10 +19,12 @@ from tuner.models.champions import Judge
 from tuner.models.final_networks import FinalNetwork, FinalNetworks
 from tuner.models.registering import Promotion, Registration, Stage
 from tuner.runner import trained_on
-from tuner.runner.final_training import epochs_to_train, finished_trial, watches_validation
+from tuner.runner.final_training import finished_trial, watches_validation
+from tuner.runner.requests import lineage_of
 from tuner.runner.study_files import PROMOTION_LOCK
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.lineages import read_ancestors
 from tuner.storage.split_readings import describe_readings, record_reading
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
@@ -76,7 +78,8 @@ def promote(
         stage("reading the data")
         dataset = trained_on(settings, study.spec, options.data)
         judge = Judge(settings, study, dataset, for_champion)
-        networks = FinalNetworks(settings, study, trial, dataset)
+        lineage = lineage_of(study.spec, trial, read_ancestors(store, study, trial.number))
+        networks = FinalNetworks(settings, study, trial, dataset, lineage)
         with _next_step(study, trial, options, networks):
             if champion is not None and not options.replace:
                 # A promotion that was stopped after its last step goes on, to be told so.
@@ -145,7 +148,7 @@ def _final_network(
         stage(f"going on with the network that an earlier promotion of trial {trial.number} left")
         return network
     rows = len(dataset.train) + len(dataset.validation)
-    epochs = epochs_to_train(trial)
+    epochs = networks.epochs
     stage(
         f"training trial {trial.number} on train + validation ({rows:,} rows), "
         f"{epochs} epoch{'s' * (epochs != 1)}"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import StorageError, StudyError
-from tuner.search_space.parameter_types import read_whole
 from tuner.settings import Settings
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow
@@ -92,7 +91,7 @@ def _run(session: "TrainingSession", training: Training) -> "Ended":
 
     trial = training.trial
     failed = f"trial {trial.number} cannot be {training.doing}"
-    last_epoch = read_whole(training.request.params, "epochs")
+    last_epoch = training.request.ends_after
     ended: Ended | None = None
 
     def hear(event: Event) -> Reply:

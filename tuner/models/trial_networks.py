@@ -229,7 +229,7 @@ def _write_network(
             f"the network of trial {trial.number} of study {study.name} is not here, and "
             f"{study.spec.space.network} trains by itself: only a search runs it"
         )
-    remarks += _train_again(settings, study, trial, target, data)
+    remarks += _train_again(settings, store, study, trial, target, data)
     return NetworkSource.TRAINED
 
 
@@ -294,18 +294,25 @@ def _is_saved_file(attempt: AttemptRow, copy: Path) -> bool:
 
 
 def _train_again(
-    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None,
 ) -> list[str]:
     """Train the trial as the search did, and write its network. Returns remarks on its score."""
     from tuner.runner import trained_on
-    from tuner.runner.requests import request_again
+    from tuner.runner.requests import lineage_of, request_again
+    from tuner.storage.lineages import read_ancestors
     from tuner.study.engines import LANES
 
     in_lanes = trial.last is not None and trial.last.engine == LANES
+    lineage = lineage_of(study.spec, trial, read_ancestors(store, study, trial.number))
     training = Training(
         study,
         trial,
-        request_again(study.spec, trial),
+        request_again(study.spec, trial, lineage),
         doing="trained again",
         # A trial gives the same weights however many others are trained beside it.
         lanes=2 if in_lanes else 1,

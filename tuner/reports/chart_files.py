@@ -233,28 +233,34 @@ def save_page(chart: Chart, plotted: "PlottedStudy", kind: str, path: Path) -> N
         )
     plot = STUDY_PLOTS[kind]
     if plot.optuna_name is None:
-        figure = _own_figure(chart)
+        figures = _own_figures(chart)
     else:
         options: dict[str, Any] = {"target_name": plotted.metric}
         if plot.takes_params:
             options["params"] = list(plotted.params)
-        figure = getattr(visualization, plot.optuna_name)(plotted.optuna_study(), **options)
+        figures = [getattr(visualization, plot.optuna_name)(plotted.optuna_study(), **options)]
     with writing(path):
-        figure.write_html(path)
+        figures[0].write_html(path)
+        with path.open("a", encoding="utf-8") as page:
+            for figure in figures[1:]:
+                page.write(figure.to_html(include_plotlyjs=False, full_html=False))
 
 
-def _own_figure(chart: Chart) -> Any:
-    """The chart's only panel as Plotly's figure."""
+def _own_figures(chart: Chart) -> list[Any]:
+    """The chart's panels as Plotly's figures."""
     from plotly.graph_objects import Figure
 
-    (panel,) = interactive(chart)["panels"]
-    for trace in panel["data"]:
-        colour = trace["meta"]["colour"]
-        trace["marker"] = trace.get("marker", {}) | {"color": _paint(colour)}
-        if "line" in trace:
-            trace["line"] = trace["line"] | {"color": _paint(colour)}
-    title = {"text": html.escape(chart.title, quote=False)}
-    return Figure(panel["data"], panel["layout"] | {"title": title, "template": "plotly_white"})
+    figures = []
+    for panel in interactive(chart)["panels"]:
+        for trace in panel["data"]:
+            colour = trace["meta"]["colour"]
+            trace["marker"] = trace.get("marker", {}) | {"color": _paint(colour)}
+            if "line" in trace:
+                trace["line"] = trace["line"] | {"color": _paint(colour)}
+        title = {"text": html.escape(chart.title, quote=False)}
+        layout = panel["layout"] | {"title": title, "template": "plotly_white"}
+        figures.append(Figure(panel["data"], layout))
+    return figures
 
 
 def _paint(colour: int | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset, Source
-from tuner.errors import SpaceError, SpecError, UsageError
+from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.manage.creation import (
     check_code,
     check_names,
@@ -47,12 +47,13 @@ from tuner.runner.final_training import epochs_to_train, finished_trial, watches
 from tuner.search_space import Space, load_file
 from tuner.settings import Settings
 from tuner.storage import Store, slots
+from tuner.storage.lineages import read_ancestors
 from tuner.storage.split_readings import describe_readings, record_reading
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import list_trials
 from tuner.study.metrics import on_split
 from tuner.study.spec import Choice, DataSpec, StudySpec
-from tuner.system.names import make_name
+from tuner.system.names import command, in_command, make_name
 from tuner.workers import EntryPoint
 
 MOST_SEEDS = 1000
@@ -104,6 +105,13 @@ def of_trial(
     """
     check_trained_by_tuner(study.spec, "compare")
     trial = finished_trial(store, study, number)
+    if read_ancestors(store, study, trial.number):
+        raise StudyError(
+            f"trial {trial.number} of study {study.name!r} goes on from other trials, which had "
+            "other numbers, and compare trains one configuration: name a trial of the first "
+            "generation, or promote this one: "
+            + command("promote", in_command(study.name), "--trial", str(trial.number))
+        )
     check_code(study.spec, settings, data)
     sources = check_data(settings, study.spec, data)
     space = study.spec.space.override({"epochs": epochs_to_train(trial)})

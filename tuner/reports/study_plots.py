@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.algorithms.options import unknown
 from tuner.errors import SpecError, StudyError
 from tuner.reports.charts import Axis, Bars, Chart, Form, Panel, Parallel, Scale, Series
+from tuner.reports.lineages import schedule_chart
 from tuner.reports.plotted_study import PlottedStudy, value_of, values_of
 from tuner.reports.progress_plots import (
     compute_chart,
@@ -47,7 +48,8 @@ class StudyPlot:
     """`draw`: makes the chart. `question`: what it answers, as a heading. `optuna_name`: of the
     function of `optuna.visualization` that draws the same as an interactive page, if there is one.
     `takes_params`: whether it can be of some parameters only. `follows_reports`: whether each
-    report of a running trial changes it; others change only as trials end."""
+    report of a running trial changes it; others change only as trials end. `of_population`: whether
+    it needs trials that go on from each other."""
 
     draw: Callable[[PlottedStudy], Chart]
     question: str
@@ -55,9 +57,12 @@ class StudyPlot:
     takes_params: bool = False
     objectives: Objectives = Objectives.ONE
     follows_reports: bool = False
+    of_population: bool = False
 
     def suits(self, spec: StudySpec) -> bool:
         """Whether there is such a chart of a search of that kind."""
+        if self.of_population and spec.generation_epochs is None:
+            return False
         wanted = Objectives.SEVERAL if spec.further_objectives else Objectives.ONE
         return self.objectives in (wanted, Objectives.ANY)
 
@@ -75,12 +80,14 @@ def study_chart(
         raise SpecError(f"the plot {kind} is of all parameters: leave out --param")
     check_is_search(study, "study plot")
     if not plot.suits(study.spec):
-        raise StudyError(_does_not_suit(study))
+        raise StudyError(_does_not_suit(study, plot))
     plotted = PlottedStudy(store, study, only, most)
     return plot.draw(plotted), plotted
 
 
-def _does_not_suit(study: StudyRow) -> str:
+def _does_not_suit(study: StudyRow, plot: StudyPlot) -> str:
+    if plot.of_population:
+        return f"study {study.name!r} has no schedule: its sampler is {study.spec.sampler.name}"
     if not study.spec.further_objectives:
         return f"study {study.name!r} has one objective, and no Pareto front"
     suitable = [kind for kind, plot in STUDY_PLOTS.items() if plot.suits(study.spec)]
@@ -225,6 +232,9 @@ STUDY_PLOTS = {
         "The parameters of the best trials",
         "plot_parallel_coordinate",
         takes_params=True,
+    ),
+    "schedule": StudyPlot(
+        schedule_chart, "What the best trial trained with, by epoch", of_population=True
     ),
     "front": StudyPlot(front_chart, "The Pareto front", objectives=Objectives.SEVERAL),
     "failures": StudyPlot(failures_chart, "Why trials failed", objectives=Objectives.ANY),

@@ -1,10 +1,11 @@
 """What commands show of studies and trials, as names and values: no printing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.algorithms.expected_gain import ExpectedGain
+from tuner.reports.lineages import TrialLineage
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, param_column, table_row
@@ -64,9 +65,10 @@ def study_facts(
     summary: Summary,
     experiment: str | None,
     expected: ExpectedGain | None = None,
+    population: Facts | None = None,
 ) -> Facts:
     """What `study show` prints. `experiment`: the name of the study's MLflow experiment.
-    `expected`: of further trials."""
+    `expected`: of further trials. `population`: what lineages.population_facts says."""
     spec = study.spec
     data = spec.data
     best = summary.best.trial
@@ -108,6 +110,7 @@ def study_facts(
         "expected_gain": None if expected is None else expected.in_words,
         "best_metrics": dict(best.metrics) if best else None,
         "best_params": best.params if best else None,
+        **(population or {}),
     }
 
 
@@ -142,12 +145,14 @@ def _with_options(name: str, options: Mapping[str, Any]) -> str:
 class TrialReport:
     """One trial: its facts, a row for each attempt, and a row for each report. `engine_reason`: why
     no faster engine can train it, worded to follow "because"; None if the engine is the fastest,
-    or was asked for."""
+    or was asked for. `schedule`: a row for each generation of its lineage; none where it goes on
+    from no other trial."""
 
     facts: Facts
     attempts: list[Facts]
     reports: list[Facts]
     engine_reason: str | None = None
+    schedule: list[Facts] = field(default_factory=list)
 
 
 def report_trial(
@@ -155,9 +160,10 @@ def report_trial(
     trial: TrialRow,
     curve: Sequence[ReportRow],
     notes: Mapping[str, Any] | None = None,
+    lineage: TrialLineage | None = None,
 ) -> TrialReport:
     """What `trial show` prints. `curve`: the trial's reports. `notes`: what its own code has
-    noted."""
+    noted. `lineage`: of a trial of a population."""
     facts: Facts = {"study": study.name, "queued": trial.state == "WAITING"}
     facts |= table_row(trial) | {"retry_of": trial.retry_of}
     if damages := list(dict.fromkeys(damage for report in curve for damage in report.damage)):
@@ -165,6 +171,8 @@ def report_trial(
         facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, named]))}
     if trial.last is not None:
         facts |= _last_attempt_facts(trial.last)
+    if lineage is not None:
+        facts |= lineage.facts()
     if notes:
         facts["logged"] = dict(notes)
     # A wide table is cut: what the study is about comes first.
@@ -182,6 +190,7 @@ def report_trial(
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
         engine_reason=_engine_reason(study.spec, trial),
+        schedule=lineage.rows() if lineage is not None and len(lineage.stages) > 1 else [],
     )
 
 

@@ -7,11 +7,13 @@ from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     SearchOptions,
     check_gain_limit,
+    check_members,
     most_trials,
     open_writer,
     optimize,
     slots_wanted,
     stop_searches,
+    whole_population,
 )
 from tuner.runner.stopping import Limits, Stopping
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
@@ -35,6 +37,7 @@ __all__ = [
     "check_data",
     "check_fingerprint",
     "check_gain_limit",
+    "check_members",
     "most_trials",
     "open_writer",
     "optimize",
@@ -43,4 +46,5 @@ __all__ = [
     "stop_searches",
     "study_announcer",
     "trained_on",
+    "whole_population",
 ]

@@ -15,6 +15,7 @@ from tuner.storage import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_best, find_trial, require_best
 from tuner.study.engines import engine_to_ask_for
+from tuner.study.lineage import Lineage
 from tuner.study.messages import TrialRequest
 from tuner.study.metrics import on_split
 from tuner.study.spec import StudySpec
@@ -54,12 +55,19 @@ def watches_validation(params: Mapping[str, Any]) -> str | None:
     return f"schedule {schedule} watches the validation split"
 
 
-def request_without_validation(spec: StudySpec, trial: TrialRow) -> TrialRequest:
+def request_without_validation(
+    spec: StudySpec, trial: TrialRow, lineage: Lineage | None = None
+) -> TrialRequest:
     """The request of the trial's configuration with the trial's seed, scored by the study's
-    metric on the test split after the last epoch. It needs `Dataset.for_test`."""
+    metric on the test split after the last epoch. It needs `Dataset.for_test`. `lineage`: what the
+    trial went on from, which is trained too; its own generation is trained to its best epoch."""
     engine = engine_to_ask_for(None if trial.last is None else trial.last.engine)
-    params = trial.params | {"epochs": epochs_to_train(trial)}
+    params = trial.params
+    if lineage is None:
+        params = params | {"epochs": epochs_to_train(trial)}
+    elif trial.last is not None and trial.last.best_epoch:
+        lineage = replace(lineage, last_epoch=trial.last.best_epoch)
     # Without choices: the program is the trial's own, and shares nothing.
-    request = make_request(spec, trial.number, params, {}, engine, recorded=False)
+    request = make_request(spec, trial.number, params, {}, engine, recorded=False, lineage=lineage)
     goal = replace(request.goal, metric=on_split(spec.metric, "test"))
     return replace(request, goal=goal, held_out="test", first_epoch_reports=1)

@@ -17,6 +17,7 @@ from tuner.runner.decisions import Decisions
 from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.orders import Orders
 from tuner.runner.policy import Decision, Ending
+from tuner.runner.populations import GenerationFiles
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status
 from tuner.runner.promoting import Promotions
 from tuner.runner.requests import SearchRequests
@@ -90,7 +91,9 @@ class Loop:
         self._files, self._networks, self._watcher = files, networks, watcher
         spec = writer.spec
         self._goal = spec.goal(stopping.limits.target)
-        self._requests = SearchRequests(writer, files, self._goal, engine)
+        kept = GenerationFiles(writer.generations, files, writer.store, writer.lease)
+        self._generation_files = kept
+        self._requests = SearchRequests(writer, kept, self._goal, engine)
         self._program_key = program_key
         self._keeper = LeaseKeeper(writer.store, writer.lease)
         self._assignments = Assignments(workers)
@@ -102,9 +105,7 @@ class Loop:
         share = share or (lambda: workers.count)
         self._orders = Orders(writer, stopping, status, stage, share, follows_total)
         self._decisions = Decisions(writer, given, self._orders, files, networks, status)
-        self._ends = TrialEnds(
-            writer, given, stopping, files, networks, watcher, status, self._goal
-        )
+        self._ends = TrialEnds(writer, given, stopping, kept, networks, watcher, status, self._goal)
         self._promotions = Promotions(writer, self._ends.paused_ended)
         self._put_back_slots: set[int] = set()
         self._is_exhausted = False
@@ -119,6 +120,7 @@ class Loop:
             try:
                 self._work()
                 self._await_checkpoints()
+                self._generation_files.forget_last()
             finally:
                 self._put_all_back()
         self._refresh_status()

@@ -14,6 +14,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from tuner.algorithms.population import PopulationOptions
 from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.repeats import TriedPoints, avoids_repeats
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
@@ -54,7 +55,9 @@ from tuner.storage.study_control import set_state
 from tuner.study.artifacts import check_store, open_artifacts
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.engines import Engine
+from tuner.study.lineage import generation_count
 from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
+from tuner.study.spec import StudySpec
 from tuner.study.study_state import StudyState
 from tuner.system.logs import log_format, log_to_file, logging_about
 from tuner.tracking.process import Delivered, LateTracker, TrackerProcess, start_tracker
@@ -112,6 +115,8 @@ def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | 
     """The study's total of slots: `trials`, or `more` than it has. Raises StudyError when neither
     is given."""
     most = most_trials(store, study)
+    if trials is not None or more is not None:
+        check_members(study, trials or slots.total_slots(store, study) + (more or 0))
     if more is not None:
         return slots.add_slots(store, study, more, most)
     if trials is None:
@@ -133,6 +138,30 @@ def most_trials(store: Store, study: StudyRow) -> int:
     tried.count(read_all(store, study))
     assert tried.left is not None
     return slots.count_spoken_for(store, study) + tried.left
+
+
+def check_members(study: StudyRow, total: int) -> None:
+    """Raises StudyError for a total of trials that is too small for one generation of the study's
+    population, if it trains one."""
+    whole = whole_population(study.spec)
+    if whole is None:
+        return
+    population = PopulationOptions.of(study.spec.sampler.options).population
+    if total < population:
+        raise StudyError(
+            f"study {study.name!r} trains {population} members, and {total} trials are fewer; with "
+            f"--trials {whole} each of them trains {whole // population} generations; for smaller "
+            f"ones create a study with --sampler-option population={max(2, total)}"
+        )
+
+
+def whole_population(spec: StudySpec) -> int | None:
+    """How many trials a population has in which all members train all epochs; None where the study
+    trains none."""
+    if spec.generation_epochs is None or spec.epochs is None:
+        return None
+    generations = generation_count(spec.generation_epochs, spec.epochs)
+    return PopulationOptions.of(spec.sampler.options).population * generations
 
 
 def check_gain_limit(study: StudyRow, until_sure: object) -> None:

@@ -95,10 +95,12 @@ class TrialFiles:
     def network(self, number: int, attempt: int, suffix: str) -> str:
         return network_name(self.uuid, number, attempt, suffix)
 
-    def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
-        """For an attempt that begins."""
+    def checkpoints(
+        self, number: int, attempt: int, known_epochs: int, parent: Checkpoints | None = None
+    ) -> Checkpoints:
+        """For an attempt that begins. `parent`: those of the trial that it goes on from."""
         artifacts = self.artifacts.below(self.trial_prefix(number))
-        return Checkpoints(artifacts, attempt, known_epochs, self.checkpoint_every_s)
+        return Checkpoints(artifacts, attempt, known_epochs, self.checkpoint_every_s, parent)
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended, and the folders of its own code."""

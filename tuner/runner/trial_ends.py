@@ -8,9 +8,9 @@ from tuner.runner import policy
 from tuner.runner.assignments import Assignments
 from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.policy import Ending
+from tuner.runner.populations import GenerationFiles
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, stop_if_sure
 from tuner.runner.stopping import Stopping
-from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
 from tuner.storage import slots
 from tuner.study.ends import Fate, TrialEnd
@@ -29,7 +29,7 @@ class TrialEnds:
         writer: TrialWriter,
         assignments: Assignments,
         stopping: Stopping,
-        files: TrialFiles,
+        files: GenerationFiles,
         networks: KeptNetworks,
         watcher: Watcher,
         status: RunStatus,

@@ -20,6 +20,7 @@ from tuner.algorithms.pruners import PRUNERS
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
+from tuner.runner.populations import Generations
 from tuner.runner.proposals import Proposals
 from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
@@ -42,12 +43,14 @@ from tuner.study.spec import StudySpec
 class RunningTrial:
     """A trial that a worker is training. `started_at`: by the loop's clock, in seconds. `ended`:
     how its training ended, while its network is being saved. `leaves_as`: how its attempt will have
-    ended, once it was asked to write a checkpoint and stop."""
+    ended, once it was asked to write a checkpoint and stop. `epochs`: those that it may train, with
+    those that it goes on from; None where that is not known."""
 
     slot: TrialSlot
     trial: optuna.Trial
     params: Params
     pruning: TrialPruning
+    epochs: int | None = None
     started_at: float = 0.0
     last_report: Report | None = None
     ended: Ended | None = None
@@ -60,10 +63,6 @@ class RunningTrial:
     @property
     def trial_id(self) -> int:
         return self.trial._trial_id
-
-    @property
-    def epochs(self) -> int | None:
-        return _epochs(self.params)
 
     @property
     def so_far(self) -> TrialSoFar:
@@ -89,6 +88,8 @@ class TrialWriter:
             study._storage = OrderedCache(store.optuna, shows_paused=pauses)
         self._trials = study._storage
         self._proposals = Proposals(store.optuna, study, self._trials, spec, lease)
+        is_population = spec.generation_epochs is not None
+        self.generations = Generations(self._trials, spec, lease) if is_population else None
 
     def begin(
         self,
@@ -104,6 +105,7 @@ class TrialWriter:
         `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
         `place`: of the worker. `promoted`: the id of a paused trial that goes on before a new one
         begins. Raises SlotLost."""
+        proposed = None if self.generations is None else self.generations.propose()
         begun = begin_trial(
             self.store,
             self.lease,
@@ -111,9 +113,9 @@ class TrialWriter:
             running_slots,
             may_be_alone,
             worker,
-            self._fixed_params,
+            self._fixed_params if proposed is None else lambda _slot: proposed.attributes,
             place,
-            self._proposals.room(),
+            self._proposals.room() if proposed is None else proposed.room,
             promoted,
         )
         if begun is None:
@@ -125,8 +127,11 @@ class TrialWriter:
         self._trials.begin_own(self.lease.study_id, begun.trial)
         trial, params = self._proposals.sample(begun.trial)
         reported = -1 if begun.trial.last_step is None else begun.trial.last_step
-        pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
-        return RunningTrial(slot, trial, params, pruning)
+        epochs = _epochs(params)
+        if self.generations is not None:
+            epochs = self.generations.last_epoch(begun.trial)
+        pruning = TrialPruning(self.spec, trial, epochs, reported)
+        return RunningTrial(slot, trial, params, pruning, epochs)
 
     def has_tried_all(self) -> bool:
         """Whether every configuration of the space has its trial, and none of them waits."""

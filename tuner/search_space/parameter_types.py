@@ -81,6 +81,13 @@ class Parameter:
         return self.default
 
     @property
+    def can_change(self) -> bool:
+        """Whether it is a number that a trial can have another value of from one epoch to the
+        next: weights and optimizer state do not depend on it."""
+        roles = (Role.SCALAR, Role.DROPOUT, Role.SCHEDULE)
+        return self.role in roles and self.kind in ("int", "float")
+
+    @property
     def is_optional(self) -> bool:
         """Whether its default leaves its operation out of a program."""
         return not self.is_used(self.default) and not self.is_used(self.without_effect)

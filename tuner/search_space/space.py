@@ -428,6 +428,18 @@ class Space(BaseModel):
         """The parameters that are searched, in the file's order."""
         return [node.name for node in self._order.nodes.values() if node.range]
 
+    def numbers_of_training(self) -> dict[str, tuple[Parameter, Range]]:
+        """The searched numbers, by flat name, that a trial can change while it trains: rates,
+        penalties and the like. No other parameter depends on them."""
+        parameters = catalogue(self.catalogue_key)
+        parents = {parent for node in self._order.order for parent in node.parents}
+        return {
+            name: (parameters[node.name], node.range)
+            for name, (node, _) in self._order.flat.items()
+            if node.range is not None and node.name not in parents
+            if node.name in parameters and parameters[node.name].can_change
+        }
+
     def is_conditional(self) -> bool:
         """Whether some trials have parameters that others do not have."""
         layers = {node.repeat for node in self._order.order}

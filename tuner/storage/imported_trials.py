@@ -25,7 +25,7 @@ from tuner.storage.studies import StudyRow
 from tuner.study.ends import TrialEnd
 
 # Optuna's trial attribute with the mark of an imported trial, as JSON.
-_IMPORTED = "tuner:imported"
+IMPORTED = "tuner:imported"
 # What Optuna's dashboard shows: where the trial is from.
 _ORIGIN = "imported_from"
 
@@ -54,7 +54,7 @@ def imported_marks(store: Store, study: StudyKey) -> set[str]:
     query = (
         sa.select(marks.c.value_json)
         .join(trials, trials.c.trial_id == marks.c.trial_id)
-        .where(trials.c.study_id == study.study_id, marks.c.key == _IMPORTED)
+        .where(trials.c.study_id == study.study_id, marks.c.key == IMPORTED)
     )
     rows = store.read(lambda connection: connection.execute(query).scalars().all())
     return {str(json.loads(row)) for row in rows}
@@ -114,14 +114,14 @@ def _written_before(connection: sa.Connection, study: StudyRow, mark: str) -> in
     query = (
         sa.select(marks.c.trial_id)
         .join(trials, trials.c.trial_id == marks.c.trial_id)
-        .where(trials.c.study_id == study.study_id, marks.c.key == _IMPORTED)
+        .where(trials.c.study_id == study.study_id, marks.c.key == IMPORTED)
         .where(marks.c.value_json == json.dumps(mark))
     )
     return connection.execute(query).scalar()
 
 
 def _insert_mark(connection: sa.Connection, trial_id: int, mark: str) -> None:
-    values = {"trial_id": trial_id, "key": _IMPORTED, "value_json": json.dumps(mark)}
+    values = {"trial_id": trial_id, "key": IMPORTED, "value_json": json.dumps(mark)}
     connection.execute(sa.insert(optuna_trial_attributes).values(**values))
 
 

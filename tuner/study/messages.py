@@ -6,12 +6,12 @@ never trains on.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tuner.search_space.function_kinds import FunctionKind
-from tuner.search_space.parameter_types import Params
+from tuner.search_space.parameter_types import Params, read_whole
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine
@@ -154,17 +154,26 @@ class Checkpoints:
     """Where a trial keeps what its next attempt needs. `artifacts`: the trial's own part of the
     store. `attempt`: from 1. `known_epochs`: whole epochs of earlier attempts whose reports are in
     SQL; a checkpoint of a later epoch is not used. `every_s`: at least this many seconds from one
-    to the next."""
+    to the next. `parent`: where the trial's parent has left its last one, if it has a parent."""
 
     artifacts: Artifacts
     attempt: int
     known_epochs: int = 0
     every_s: float = 10.0
+    parent: "Checkpoints | None" = None
 
     def pause_after(self, writing_s: float) -> float:
         """Seconds from one to the next, after one that took `writing_s`: longer where the store is
         slow, so that writing takes a tenth of the time."""
         return max(self.every_s, min(9 * writing_s, 20 * self.every_s))
+
+
+class Generation(NamedTuple):
+    """A part of a trial's training that another trial has done: with these params, up to the end of
+    `last_epoch`."""
+
+    params: Params
+    last_epoch: int
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,11 @@ class TrialRequest:
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
     without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
     of the trial's own structure. `number`: the trial's, for the saved network; it decides nothing.
+
+    `earlier`: the generations that the trial goes on from, the first one first, with its own seed
+    and structure; only numbers differ. Without the checkpoint of the last of them it trains them
+    all. `last_epoch`: a generation ends behind it, and never stops early; None for a trial of its
+    own. The score is the best of the trial's own epochs.
     """
 
     network: str
@@ -201,6 +215,33 @@ class TrialRequest:
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
     number: int | None = field(default=None, compare=False)
+    earlier: tuple[Generation, ...] = ()
+    last_epoch: int | None = None
+
+    @property
+    def ends_after(self) -> int:
+        """The epoch behind which training ends, unless something ends it before."""
+        return read_whole(self.params, "epochs") if self.last_epoch is None else self.last_epoch
+
+    @property
+    def begins_after(self) -> int:
+        """The epochs that other trials have trained before."""
+        return self.earlier[-1].last_epoch if self.earlier else 0
+
+    def ancestors(self) -> "list[TrialRequest]":
+        """The requests of the earlier generations, the first one first. They meet no target."""
+        goal = replace(self.goal, target=None)
+        return [
+            replace(
+                self,
+                params=generation.params,
+                goal=goal,
+                earlier=self.earlier[:count],
+                last_epoch=generation.last_epoch,
+                checkpoints=None,
+            )
+            for count, generation in enumerate(self.earlier)
+        ]
 
 
 @dataclass(frozen=True)

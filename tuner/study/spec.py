@@ -45,6 +45,8 @@ from tuner.system.locations import expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
+# The sampler that trains a population.
+POPULATION = "pbt"
 ROWS_PER_REPORT = 10_000
 MOST_REPORTS = 5
 
@@ -317,6 +319,16 @@ class StudySpec(BaseModel):
         if self.function_kind.trains and "epochs" not in self.space.parameters:
             return None
         return int(self.space.largest("epochs"))
+
+    @property
+    def generation_epochs(self) -> int | None:
+        """The epochs of a generation, where the study trains a population: then a trial is one
+        generation of a member. None otherwise."""
+        if self.sampler.name != POPULATION:
+            return None
+        interval = self.sampler.options["interval"]
+        assert isinstance(interval, int)  # all its options are stored, checked
+        return interval
 
     @property
     def first_epoch_reports(self) -> int:

@@ -70,6 +70,8 @@ def identity(request: TrialRequest, network: str, fingerprint: str, surroundings
         "engine": _KERAS_IN_IDENTITY if request.engine == "keras" else request.engine,
         "checkpoints": None,
     }
+    if request.last_epoch is not None:
+        deciding |= {"earlier": request.earlier, "last_epoch": request.last_epoch}
     parts = [deciding, network, fingerprint, surroundings, tuner_version()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

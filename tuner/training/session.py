@@ -19,6 +19,7 @@ from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.ends import TrialEnd
+from tuner.study.lineage import NO_COMPILED_MODEL
 from tuner.study.messages import (
     Ended,
     Event,
@@ -95,7 +96,10 @@ class TrainingSession:
         return load_hypermodel(self._network)
 
     def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
-        """Train a trial by Keras' `fit`, as `run` does."""
+        """Train a trial by Keras' `fit`, as `run` does. Raises NetworkError for a generation of a
+        population: the numbers that it would change are the user's own."""
+        if request.last_epoch is not None:
+            raise NetworkError(NO_COMPILED_MODEL)
         self._request = request
         self._fit_trial = FitTrial(self.trainer, request, plan)
         self._fit_trial.run(tell)
@@ -188,6 +192,7 @@ class LaneTrainer(Trainer):
         self._lane: Lane | None = None
 
     def prepare(self, request: TrialRequest) -> PreparedProgram:
+        self.leave_lane()  # that of a generation before, which was trained again
         key = self._shared_key(request)
         if key is None:
             return super().prepare(request)

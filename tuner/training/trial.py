@@ -188,6 +188,17 @@ class Trainer:
             request.checkpoints, identity(request, network, self.dataset.fingerprint, surroundings)
         )
 
+    def checkpoint_of_parent(self, request: TrialRequest) -> Checkpoint | None:
+        """The end of the generation before the request's; None where that is not kept."""
+        if request.checkpoints is None or request.checkpoints.parent is None:
+            return None
+        parent = replace(request.ancestors()[-1], checkpoints=request.checkpoints.parent)
+        files = self.checkpoint_files(parent)
+        checkpoint = None if files is None else files.latest()
+        if checkpoint is None or checkpoint.progress.epoch < request.begins_after:
+            return None
+        return checkpoint
+
 
 class _FedProgram:
     """A Keras program with its feed, as the cache keeps them."""
@@ -201,10 +212,18 @@ class _FedProgram:
 
 
 class _TrialRun:
-    """The state of one trial while it trains."""
+    """The state of one trial while it trains. `begins_from`: the end of its parent, where that is
+    known. `is_ancestor`: it is trained only for what goes on from it."""
 
-    def __init__(self, trainer: Trainer, request: TrialRequest) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        request: TrialRequest,
+        begins_from: Checkpoint | None = None,
+        is_ancestor: bool = False,
+    ) -> None:
         self._trainer, self._request, self._goal = trainer, request, request.goal
+        self._begins_from, self._is_ancestor = begins_from, is_ancestor
         self._batch_size, self._epochs = (
             read_whole(request.params, n) for n in ("batch_size", "epochs")
         )
@@ -216,7 +235,10 @@ class _TrialRun:
         self._is_between_epochs = False
 
     def events(self) -> Generator[Resumed | Report | Ended]:
-        self._begin()
+        failed_ancestor = self._begin()
+        if failed_ancestor is not None:
+            yield failed_ancestor
+            return
         if self._progress.epoch > 0:
             yield Resumed(self._progress.epoch)
         # Not None if the target was lowered since the last attempt.
@@ -232,18 +254,48 @@ class _TrialRun:
             if end is None and self._checkpoint_files is not None and self._checkpoint_files.due():
                 # The caller asked for the next event, so it has stored this epoch's report.
                 self.write_checkpoint()
+        if end is TrialEnd.COMPLETE and self._progress.epoch < self._epochs:
+            self.write_checkpoint()  # other generations go on from it
         yield self._ended(end, self._progress.epoch)
 
-    def _begin(self) -> None:
-        """Make everything ready for the first epoch, or for the one after a checkpoint."""
+    def _begin(self) -> Ended | None:
+        """Make everything ready for the first epoch, or for the one after a checkpoint. The end of
+        a generation before it, if that had to be trained and has diverged."""
+        checkpoint = None if self._checkpoint_files is None else self._checkpoint_files.latest()
+        if checkpoint is None and self._request.earlier and self._begins_from is None:
+            ended = self._find_parent()
+            if ended is not None:
+                return ended
         clock = time.perf_counter()
         self._program, self._feed = self._trainer.prepare(self._request)
         self._program.start(self._request.params, self._request.seed)
-        checkpoint = None if self._checkpoint_files is None else self._checkpoint_files.latest()
         if checkpoint is not None:
             self._progress, self._best_weights = checkpoint.progress, checkpoint.arrays["best"]
             self._program.restore(checkpoint.arrays)
+        elif self._begins_from is not None:
+            parent = self._begins_from.progress
+            self._progress.epoch, self._progress.values = parent.epoch, list(parent.values)
+            self._program.restore(self._begins_from.arrays)
         self._progress.seconds["prepare"] += time.perf_counter() - clock
+        return None
+
+    def _find_parent(self) -> Ended | None:
+        """Set what the trial begins from: its parent's checkpoint, or else the generations before
+        it, trained again. Returns the end of one that has diverged."""
+        self._begins_from = self._trainer.checkpoint_of_parent(self._request)
+        if self._begins_from is not None:
+            return None
+        for ancestor in self._request.ancestors():
+            run = _TrialRun(self._trainer, ancestor, self._begins_from, is_ancestor=True)
+            for event in run.events():
+                if isinstance(event, Report) and event.epoch == ancestor.ends_after:
+                    # At its end it takes back the weights of its best epoch.
+                    self._begins_from = Checkpoint(run._progress, run._program.state())
+                if isinstance(event, Ended) and event.end is not TrialEnd.COMPLETE:
+                    return event
+            for kind, seconds in run._progress.seconds.items():
+                self._progress.seconds[kind] += seconds
+        return None
 
     def write_checkpoint(self) -> None:
         if self._checkpoint_files is not None and self._is_between_epochs:
@@ -302,7 +354,9 @@ class _TrialRun:
 
     def _evaluates(self, epoch: int) -> bool:
         """Whether the split that is held out is read in this epoch."""
-        return self._request.held_out == "val" or epoch == self._epochs
+        if self._request.held_out == "val":
+            return True
+        return epoch == self._request.ends_after and not self._is_ancestor
 
     def _evaluate(self) -> dict[str, float]:
         """The metrics on the split that is held out, with its prefix."""

@@ -14,9 +14,9 @@ def end_after_epoch(request: TrialRequest, progress: Progress) -> TrialEnd | Non
     epoch, best_epoch = progress.epoch, progress.best_epoch or 0
     if request.goal.reached(progress.best):
         return TrialEnd.TARGET
-    if epoch == read_whole(request.params, "epochs"):
+    if epoch == request.ends_after:
         return TrialEnd.COMPLETE
-    if request.held_out == "test":
+    if request.held_out == "test" or request.last_epoch is not None:
         return None
     stops = epoch - best_epoch >= read_whole(request.params, "patience")
     return TrialEnd.EARLY_STOPPED if stops else None

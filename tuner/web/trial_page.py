@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from tuner.errors import StudyError
 from tuner.reports.chart_tables import chart_tables
 from tuner.reports.charts import Chart
+from tuner.reports.lineages import read_lineage
 from tuner.reports.study_tables import TrialReport, report_trial
 from tuner.reports.trial_curves import curves_chart
 from tuner.reports.trial_log import read_trial_log
@@ -86,7 +87,8 @@ def show_trial_now(request: Request, opened: OpenedStudy, number: int) -> Respon
 
 def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
     notes = read_notes(store, study, trial.trial_id)
-    report = report_trial(study, trial, trial_curve(store, study, trial), notes)
+    lineage = read_lineage(store, study, trial)
+    report = report_trial(study, trial, trial_curve(store, study, trial), notes, lineage)
     varying = varying_params(store, study)
     named = {name: format_value(value) for name, value in trial.params.items()}
     return {
@@ -94,6 +96,7 @@ def _now(store: Store, study: StudyRow, trial: TrialRow) -> dict[str, Any]:
         "state": _state(trial),
         "tone": state_tone(trial),
         "facts": _facts(study, trial, report),
+        "schedule": _schedule(report),
         "varying": {name: value for name, value in named.items() if name in varying},
         "fixed": {name: value for name, value in named.items() if name not in varying},
         "may_stop": trial.state == "RUNNING",
@@ -143,11 +146,24 @@ def _facts(study: StudyRow, trial: TrialRow, report: TrialReport) -> list[Fact]:
         else None,
         "engine": engine,
         "saved network": last.model_path if last else None,
+        **{
+            name.replace("_", " "): str(report.facts[name])
+            for name in ("generation", "member", "goes_on_from")
+            if report.facts.get(name) is not None
+        },
         "repeats trial": None if trial.retry_of is None else str(trial.retry_of),
         "damage": trial.damage,
         **{name: format_value(value) for name, value in report.facts.get("logged", {}).items()},
     }
     return [Fact(name, [text]) for name, text in facts.items() if text is not None]
+
+
+def _schedule(report: TrialReport) -> list[dict[str, str]]:
+    """A row for each generation of the trial's lineage, as texts by column."""
+    return [
+        {name.replace("_", " "): format_value(value) for name, value in row.items()}
+        for row in report.schedule
+    ]
 
 
 def _attempts(store: Store, study: StudyRow, trial: TrialRow) -> list[Attempt]:
