@@ -14,8 +14,8 @@ from fake_ray import ActorDied, ActorUnavailable, FakeRay, TaskFailed, fake_ray
 
 from tuner.errors import WorkerError
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Lost, Report, WorkerSetup
-from tuner.workers.base import EntryPoint, WorkerPlace
+from tuner.study.messages import Ended, Lost, Report, WorkerPlace, WorkerSetup
+from tuner.workers.base import EntryPoint
 from tuner.workers.ray import cluster_watch, ray_workers
 from tuner.workers.ray.cluster_watch import (
     NodeWatch,
