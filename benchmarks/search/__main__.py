@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 BASELINE = "optuna:tpe+hyperband"
-OURS = "tuner:tpe+hyperband"
+OURS = "tuner:curves+promotion"
 # The one with the smallest held-out error: docs/search-methods.md.
 LOOKUP = "forest"
 DEFAULT_METHODS = (
@@ -31,10 +31,10 @@ DEFAULT_METHODS = (
     "optuna:tpe+asha",
     "optuna:tpe+median",
     "optuna:random+hyperband",
-    OURS,
+    "tuner:tpe+hyperband",
     "tuner:random+hyperband",
     "tuner:tpe+promotion",
-    "tuner:curves+promotion",
+    OURS,
 )
 DEFAULT_RESULTS = Path("build/search-results")
 
