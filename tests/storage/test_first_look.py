@@ -15,11 +15,13 @@ from tuner.storage.first_look import trains_networks
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "look.db"
     with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE tuner_studies (name TEXT, spec TEXT)")
+        connection.execute("CREATE TABLE tuner_studies (study_id INTEGER, name TEXT, spec TEXT)")
+        connection.execute("CREATE TABLE tuner_places (study_id INTEGER, state TEXT)")
         kinds = {"built": "build", "tuned": "hypermodel", "own": "train", "old": None}
-        for name, kind in kinds.items():
+        for number, (name, kind) in enumerate(kinds.items()):
             spec = json.dumps({"function_kind": kind} if kind else {})
-            connection.execute("INSERT INTO tuner_studies VALUES (?, ?)", (name, spec))
+            connection.execute("INSERT INTO tuner_studies VALUES (?, ?, ?)", (number, name, spec))
+        connection.execute("INSERT INTO tuner_places VALUES (0, 'done'), (0, 'done'), (0, 'open')")
     connection.close()
     return path
 
@@ -39,6 +41,11 @@ def test_without_a_name_all_studies_must(file: Path) -> None:
         connection.execute("DELETE FROM tuner_studies WHERE name = 'own'")
     connection.close()
     assert trains_networks(f"sqlite:///{file}", None)
+
+
+def test_a_study_that_has_its_trials(file: Path) -> None:
+    url = f"sqlite:///{file}"
+    assert [trains_networks(url, "built", trials) for trials in (2, 3)] == [False, True]
 
 
 def test_what_cannot_be_read_is_no_error(tmp_path: Path) -> None:

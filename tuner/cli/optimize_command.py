@@ -187,7 +187,7 @@ def optimize(
     train exactly that number of trials. Ctrl-C interrupts the running trials. The same command
     continues them.
     """
-    _start_imports(context, study, on)
+    _start_imports(context, study, trials, on)
     from tuner.manage.searching import SearchWanted
 
     wanted = SearchWanted(
@@ -215,7 +215,9 @@ def optimize(
     raise typer.Exit(_search(context, study, wanted, trust_code or [], quiet, as_json))
 
 
-def _start_imports(context: typer.Context, study: str | None, on: str | None) -> None:
+def _start_imports(
+    context: typer.Context, study: str | None, trials: int | None, on: str | None
+) -> None:
     """Have the workers' fork server import TensorFlow while this process imports what it needs,
     where there is a core for either."""
     from tuner.storage.first_look import trains_networks
@@ -223,7 +225,8 @@ def _start_imports(context: typer.Context, study: str | None, on: str | None) ->
     from tuner.workers.base import KERAS
     from tuner.workers.fork_server import start_early
 
-    if on is None and cores() > 1 and trains_networks(settings_of(context).storage, study):
+    url = settings_of(context).storage
+    if on is None and cores() > 1 and trains_networks(url, study, trials):
         start_early(KERAS)
 
 
