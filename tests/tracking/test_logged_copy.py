@@ -27,7 +27,7 @@ def described(file: Path) -> Path:
 
 
 def nothing_trained(
-    settings: object, study: object, trial: object, target: Path, data: object
+    settings: object, store: object, study: object, trial: object, target: Path, data: object
 ) -> list[str]:
     target.write_bytes(b"trained")
     return []
