@@ -38,7 +38,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def _write(
-    settings: object, study: object, trial: object, target: Path, data: str | None
+    settings: object, store: object, study: object, trial: object, target: Path, data: str | None
 ) -> list[str]:
     assert data is None
     target.write_text(TRAINED)
@@ -124,7 +124,12 @@ def test_what_fails_leaves_no_file(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(
-        settings: object, study: object, trial: object, target: Path, data: str | None
+        settings: object,
+        store: object,
+        study: object,
+        trial: object,
+        target: Path,
+        data: str | None,
     ) -> list[str]:
         target.write_text("half")
         raise StudyError("diverged")
@@ -217,7 +222,7 @@ def test_training_again_prints_no_notes_of_native_code(
     monkeypatch.setattr("tuner.runner.trained_on", lambda *_: None)
     monkeypatch.setattr("tuner.data.save_dataset", lambda *_: None)
     study, target = load_study(bench.store), bench.folder / "again.keras"
-    _train_again(bench.settings, study, best(bench), target, None)
+    _train_again(bench.settings, bench.store, study, best(bench), target, None)
     assert target.read_text() == TRAINED
     assert "I0000" not in capfd.readouterr().err
 
