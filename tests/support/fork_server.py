@@ -234,6 +234,7 @@ def _compile_statements() -> None:
         search.train(trial, epochs=2)
         search.complete(trial, 0.5)
         store.close()
+    tempfile.tempdir = None  # it is remembered, and what is forked has a folder of its own
 
 
 def _forks(orders: socket.socket) -> str | None:
