@@ -33,7 +33,7 @@ def run(session: Session, epochs: int) -> None:
     training = Training(
         study=None,  # type: ignore[arg-type]
         trial=SimpleNamespace(number=3, value=0.5),  # type: ignore[arg-type]
-        request=SimpleNamespace(params={"epochs": epochs}),  # type: ignore[arg-type]
+        request=SimpleNamespace(ends_after=epochs),  # type: ignore[arg-type]
         doing="trained",
         before_last_epoch=lambda: session.happened.append("recorded"),
     )
