@@ -98,8 +98,8 @@ def create(
     pruner: Annotated[
         str | None,
         typer.Option(
-            help="How to save epochs on hopeless trials: promotion, which pauses them and goes on "
-            "with the best; hyperband, asha, median, percentile, threshold, patient; or none.",
+            help="How to save epochs on hopeless trials: promotion (pauses them, and goes on with "
+            "the best), hyperband, asha, median, percentile, threshold, patient or none.",
             metavar="NAME",
             show_default="promotion; hyperband or median for a function that trains by itself",
         ),
