@@ -74,6 +74,17 @@ def test_the_same_definition_is_the_same_study(again, tuner):
     assert len(json.loads(tuner("trial", "list", "--json").out)) == 1
 
 
+def test_methods_that_are_not_asked_for_stay(again, tuner, tmp_path):
+    """As of a study from a time with other defaults."""
+    create = ["study", "create", "old", *CREATE[3:]]
+    methods = ["--sampler", "tpe", "--pruner", "hyperband", "--pruner-option", "reduction_factor=4"]
+    assert tuner(*create, *methods).code == 0
+    assert "exists already, with this definition" in tuner(*create).out
+    spec = load_study(open_store(f"sqlite:///{tmp_path}/tuner.db"), "old").spec
+    assert (spec.sampler.name, spec.pruner.name) == ("tpe", "hyperband")
+    assert "sampler was tpe, is random" in tuner(*create, "--sampler", "random").err
+
+
 @pytest.mark.parametrize(
     "source", ["./mine.py:load", "{here}/mine.py:load", "../{name}/mine.py:load", "link.py:load"]
 )

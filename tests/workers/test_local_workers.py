@@ -144,6 +144,7 @@ def test_what_a_trial_has_started_ends_with_its_worker(workers: LocalWorkers, ho
         case _:
             workers._processes[0].lifeline.close()
     child.wait(5)
+    assert not child.is_running()
 
 
 @pytest.mark.parametrize(
